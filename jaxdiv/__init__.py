@@ -1,0 +1,69 @@
+"""Differentiable divergences between probability distributions, for JAX.
+
+Verbs take (p, q) and mean D(p || q); nouns say what an array holds; every divergence is also an
+object, and all of them stand in `CATALOGUE`.
+"""
+
+from ._bregman import Bregman as Bregman
+from ._bregman import ItakuraSaito as ItakuraSaito
+from ._bregman import SquaredEuclidean as SquaredEuclidean
+from ._catalogue import CATALOGUE as CATALOGUE
+from ._divergence import Claims as Claims
+from ._divergence import Divergence as Divergence
+from ._divergence import Reverse as Reverse
+from ._divergence import Symmetrised as Symmetrised
+from ._f_divergences import KL as KL
+from ._f_divergences import Alpha as Alpha
+from ._f_divergences import Chi2 as Chi2
+from ._f_divergences import FDivergence as FDivergence
+from ._f_divergences import JensenShannon as JensenShannon
+from ._f_divergences import LeCam as LeCam
+from ._f_divergences import SkewKL as SkewKL
+from ._f_divergences import SquaredHellinger as SquaredHellinger
+from ._f_divergences import TotalVariation as TotalVariation
+from ._finite import Labels as Labels
+from ._finite import Logits as Logits
+from ._finite import LogProbs as LogProbs
+from ._finite import Probs as Probs
+from ._transforms import Bhattacharyya as Bhattacharyya
+from ._transforms import Chernoff as Chernoff
+from ._transforms import FisherRao as FisherRao
+from ._transforms import HellingerDistance as HellingerDistance
+from ._transforms import JensenShannonDistance as JensenShannonDistance
+from ._transforms import Renyi as Renyi
+from ._transforms import Tsallis as Tsallis
+from ._verbs import alpha_divergence as alpha_divergence
+from ._verbs import bhattacharyya_distance as bhattacharyya_distance
+from ._verbs import bregman_divergence as bregman_divergence
+from ._verbs import chernoff_information as chernoff_information
+from ._verbs import chi2_divergence as chi2_divergence
+from ._verbs import f_divergence as f_divergence
+from ._verbs import fisher_rao_distance as fisher_rao_distance
+from ._verbs import hellinger_distance as hellinger_distance
+from ._verbs import itakura_saito_divergence as itakura_saito_divergence
+from ._verbs import jeffreys_divergence as jeffreys_divergence
+from ._verbs import js_distance as js_distance
+from ._verbs import js_divergence as js_divergence
+from ._verbs import kl_divergence as kl_divergence
+from ._verbs import le_cam_divergence as le_cam_divergence
+from ._verbs import neyman_chi2_divergence as neyman_chi2_divergence
+from ._verbs import renyi_divergence as renyi_divergence
+from ._verbs import reverse_kl_divergence as reverse_kl_divergence
+from ._verbs import skew_kl_divergence as skew_kl_divergence
+from ._verbs import squared_euclidean as squared_euclidean
+from ._verbs import squared_hellinger as squared_hellinger
+from ._verbs import total_variation as total_variation
+from ._verbs import tsallis_divergence as tsallis_divergence
+from .coding import HuffmanCode as HuffmanCode
+from .coding import expected_code_length as expected_code_length
+from .coding import huffman_code as huffman_code
+from .information import CrossEntropy as CrossEntropy
+from .information import conditional_entropy as conditional_entropy
+from .information import cross_entropy as cross_entropy
+from .information import entropy as entropy
+from .information import joint_entropy as joint_entropy
+from .information import mutual_information as mutual_information
+from .information import perplexity as perplexity
+from .information import self_information as self_information
+
+__version__ = "0.1.0"

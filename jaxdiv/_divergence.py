@@ -1,0 +1,336 @@
+"""What a divergence is.
+
+A divergence is a value: a frozen dataclass whose parameters are pytree leaves, so that it can be
+passed through `jit`, mapped by `vmap` and differentiated. Nearly all of them are sums over the
+outcomes of a *summand*, and a summand is three formulas over a pair of numbers (p, q):
+
+    term       d(p, q)
+    weighted   (p d_p, q d_q): the derivatives with respect to log p and log q
+
+with what happens where p or q is 0. The weighted derivatives are what logits need; divided by p
+and q they are the derivatives with respect to probabilities. The rest (axes, masks, logits,
+batches, differentiation to any order) is not the declaration's business.
+
+An f-divergence is homogeneous, d(p, q) = q f(p/q), so that two limits on either side settle every
+boundary. What is not a sum is a function of sums: see `_transforms`.
+"""
+
+import abc
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+if TYPE_CHECKING:
+    from .rows.evaluate import Rows
+    from .rows.pair import Pair
+
+Scalar = Array | float
+Class = TypeVar("Class", bound=type)
+
+
+def declare(cls: Class) -> Class:
+    """Make a class a frozen dataclass and a pytree; fields marked static stay hashable metadata."""
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
+
+
+def static(**kwargs: Any) -> Any:
+    """A field that is structure, not a parameter to differentiate."""
+    return dataclasses.field(metadata={"static": True}, **kwargs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Claims:
+    """What is stated of a divergence, per argument and chart. None: no statement.
+
+    `coefficient` is c in D = (c/2) sum (q-p)^2/p + O(|q-p|^3), so that the Hessian at p = q is
+    c diag(1/p); it is None where the Hessian has another form. `metric` is "yes", "root" (its
+    square root is one) or "no".
+    """
+
+    convex_in_p: bool | None
+    convex_in_q: bool | None
+    jointly_convex: bool | None
+    convex_in_p_logits: bool | None
+    convex_in_q_logits: bool | None
+    symmetric: bool | None
+    metric: str | None
+    upper_bound: float
+    coefficient: float | None
+    smooth: bool = True
+    data_processing: bool | None = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Divergence(abc.ABC):
+    """D(p || q) between distributions, as an object: call it as `KL()(p, q)`."""
+
+    formula: ClassVar[str]
+    logarithmic: ClassVar[bool] = False  # whether a base other than e makes sense
+
+    @abc.abstractmethod
+    def evaluate(self, rows: "Rows") -> Array:
+        """The divergence of every row, from the statistics that `rows` offers."""
+
+    @abc.abstractmethod
+    def claims(self) -> Claims:
+        """What is stated of it, for concrete parameters."""
+
+    def check(self) -> None:
+        """Raise ValueError for a concrete parameter outside its domain."""
+
+    def valid(self) -> Array | bool:
+        """Whether the parameters are inside their domain, for those that are traced."""
+        return True
+
+    def specialise(self) -> "Divergence":
+        """An equal divergence that is cheaper for the parameters that are known."""
+        return self
+
+    def in_base(self, value: Array, log_base: Array | float) -> Array:
+        """The value, given in nats, in units of log(base)."""
+        return value / log_base
+
+    def __call__(
+        self,
+        p: Any,
+        q: Any,
+        *,
+        axis: int = -1,
+        where: Any = None,
+        base: float | None = None,
+        implementation: str = "auto",
+    ) -> Array:
+        """D(p || q) along `axis`; see `jaxdiv.kl_divergence` for the arguments."""
+        from ._finite import divergence
+
+        return divergence(
+            self, p, q, axis=axis, where=where, base=base, implementation=implementation
+        )
+
+
+class Edge(NamedTuple):
+    """A summand where one argument is 0 and the other positive, as limits.
+
+    `derivative` and `log_derivative` are with respect to the argument that is 0, and to its
+    logarithm; the other two with respect to the one that is not.
+    """
+
+    value: Array
+    derivative: Array
+    log_derivative: Array
+    other_derivative: Array
+    other_log_derivative: Array
+
+
+class Limit(NamedTuple):
+    """A generator f at 0: f(0), f'(0) and lim t f'(t)."""
+
+    value: Scalar
+    derivative: Scalar
+    log_derivative: Scalar
+
+    def edge(self, other: Array) -> Edge:
+        """The summand other * f(t / other) at t = 0."""
+        value, log_derivative = jnp.asarray(self.value), jnp.asarray(self.log_derivative)
+
+        def full(x):
+            return jnp.broadcast_to(jnp.asarray(x, other.dtype), other.shape)
+
+        # Euler: the log-derivatives of a function homogeneous of degree 1 add up to its value.
+        return Edge(
+            full(times(value, other)),
+            full(self.derivative),
+            full(times(log_derivative, other)),
+            full(value),
+            full(times(value - jnp.where(jnp.isinf(value), 0, log_derivative), other)),
+        )
+
+
+def times(limit: Array, mass: Array) -> Array:
+    """limit * mass, infinite where the limit is, though the mass may have underflowed to 0."""
+    infinite = jnp.isinf(limit)
+    return jnp.where(infinite, limit, jnp.where(infinite, 0, limit) * mass).astype(mass.dtype)
+
+
+STEEP = Limit(jnp.inf, -jnp.inf, -jnp.inf)
+
+
+@dataclasses.dataclass(frozen=True)
+class Separable(Divergence):
+    """A sum of summands d(p_i, q_i)."""
+
+    homogeneous: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def term(self, pair: "Pair") -> Array:
+        """d(p, q) for p, q > 0, at least 0."""
+
+    @abc.abstractmethod
+    def weighted(self, pair: "Pair") -> tuple[Array, Array]:
+        """(p d_p, q d_q) for p, q > 0."""
+
+    @abc.abstractmethod
+    def at_p_zero(self, pair: "Pair") -> Edge:
+        """The summand at p = 0, q = pair.raw_q > 0."""
+
+    @abc.abstractmethod
+    def at_q_zero(self, pair: "Pair") -> Edge:
+        """The summand at q = 0, p = pair.raw_p > 0."""
+
+    def evaluate(self, rows: "Rows") -> Array:
+        """The sum over each row."""
+        return rows.sum(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Homogeneous(Separable):
+    """An f-divergence: d(p, q) = q f(p/q) with f convex and f(1) = f'(1) = 0."""
+
+    homogeneous: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def limits(self) -> tuple[Limit, Limit]:
+        """At 0, of the generator f and of the reversed one, t f(1/t)."""
+
+    def at_p_zero(self, pair: "Pair") -> Edge:
+        """f(0) q."""
+        return self.limits()[0].edge(pair.raw_q)
+
+    def at_q_zero(self, pair: "Pair") -> Edge:
+        """slope p, where slope = lim f(t)/t is the reversed generator at 0."""
+        return self.limits()[1].edge(pair.raw_p)
+
+    def upper_bound(self) -> float:
+        """f(0) + slope, attained by distributions with disjoint supports."""
+        near, far = self.limits()
+        return float(near.value) + float(far.value)
+
+
+def concrete(x: Any) -> bool:
+    """Whether a value is known now, not traced."""
+    return not isinstance(x, jax.core.Tracer)
+
+
+def check_scalar(name: str, value: Any, accepted: str, inside: Any) -> None:
+    """Raise unless `value` is a real scalar and, if it is concrete, `inside(value)` holds."""
+    if concrete(value) and isinstance(value, str | bytes | bool | None | complex | list | dict):
+        raise TypeError(f"{name} must be a real scalar ({accepted}), but is {value!r}")
+    if jnp.ndim(value) != 0:
+        raise ValueError(
+            f"{name} must be a scalar ({accepted}), but has shape {jnp.shape(value)}; "
+            "use jax.vmap for a batch of them"
+        )
+    if concrete(value) and not inside(float(value)):
+        raise ValueError(f"{name} must be {accepted}, but is {value}")
+
+
+@declare
+class Reverse(Separable):
+    """The divergence with its arguments exchanged: Reverse(D)(p, q) = D(q, p)."""
+
+    divergence: Separable
+    formula: ClassVar[str] = "D(q || p)"
+
+    @property
+    def logarithmic(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As the divergence it reverses."""
+        return self.divergence.logarithmic
+
+    @property
+    def homogeneous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As the divergence it reverses."""
+        return self.divergence.homogeneous
+
+    def check(self) -> None:
+        self.divergence.check()
+
+    def valid(self) -> Array | bool:
+        return self.divergence.valid()
+
+    def term(self, pair: "Pair") -> Array:
+        return self.divergence.term(pair.swap())
+
+    def weighted(self, pair: "Pair") -> tuple[Array, Array]:
+        by_q, by_p = self.divergence.weighted(pair.swap())
+        return by_p, by_q
+
+    def at_p_zero(self, pair: "Pair") -> Edge:
+        return self.divergence.at_q_zero(pair.swap())
+
+    def at_q_zero(self, pair: "Pair") -> Edge:
+        return self.divergence.at_p_zero(pair.swap())
+
+    def claims(self) -> Claims:
+        c = self.divergence.claims()
+        return dataclasses.replace(
+            c,
+            convex_in_p=c.convex_in_q,
+            convex_in_q=c.convex_in_p,
+            convex_in_p_logits=c.convex_in_q_logits,
+            convex_in_q_logits=c.convex_in_p_logits,
+        )
+
+
+@declare
+class Symmetrised(Separable):
+    """The sum over both orders: D(p, q) + D(q, p)."""
+
+    divergence: Separable
+    formula: ClassVar[str] = "D(p || q) + D(q || p)"
+
+    @property
+    def logarithmic(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As the divergence it symmetrises."""
+        return self.divergence.logarithmic
+
+    @property
+    def homogeneous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As the divergence it symmetrises."""
+        return self.divergence.homogeneous
+
+    def check(self) -> None:
+        self.divergence.check()
+
+    def valid(self) -> Array | bool:
+        return self.divergence.valid()
+
+    def term(self, pair: "Pair") -> Array:
+        return self.divergence.term(pair) + self.divergence.term(pair.swap())
+
+    def weighted(self, pair: "Pair") -> tuple[Array, Array]:
+        by_p, by_q = self.divergence.weighted(pair)
+        swapped_q, swapped_p = self.divergence.weighted(pair.swap())
+        return by_p + swapped_p, by_q + swapped_q
+
+    def at_p_zero(self, pair: "Pair") -> Edge:
+        return _add(self.divergence.at_p_zero(pair), self.divergence.at_q_zero(pair.swap()))
+
+    def at_q_zero(self, pair: "Pair") -> Edge:
+        return _add(self.divergence.at_q_zero(pair), self.divergence.at_p_zero(pair.swap()))
+
+    def claims(self) -> Claims:
+        c = self.divergence.claims()
+
+        def both(a: bool | None, b: bool | None) -> bool | None:
+            return True if a and b else None
+
+        return Claims(
+            convex_in_p=both(c.convex_in_p, c.convex_in_q),
+            convex_in_q=both(c.convex_in_p, c.convex_in_q),
+            jointly_convex=both(c.jointly_convex, True),
+            convex_in_p_logits=both(c.convex_in_p_logits, c.convex_in_q_logits),
+            convex_in_q_logits=both(c.convex_in_p_logits, c.convex_in_q_logits),
+            symmetric=True,
+            metric=None,
+            upper_bound=2 * c.upper_bound,
+            coefficient=None if c.coefficient is None else 2 * c.coefficient,
+            smooth=c.smooth,
+            data_processing=c.data_processing,
+        )
+
+
+def _add(a: Edge, b: Edge) -> Edge:
+    return Edge(*(x + y for x, y in zip(a, b, strict=True)))

@@ -1,0 +1,358 @@
+"""Scalar functions with a stated error, each with its own derivative rule.
+
+Everything here is elementwise, works in float32 and float64, and uses only exponentials,
+logarithms, polynomials and comparisons, so that a GPU kernel can trace it. Errors are in
+units in the last place (ulp) of the argument's dtype and hold where exp and log are within
+1.5 ulp, which is what XLA publishes for CPUs.
+
+A *pair* (hi, lo) is an unevaluated sum of two numbers with |lo| at most an ulp or so of |hi|:
+it carries a difference of logits, or a logarithm, to about twice the working precision
+(Dekker 1971; Shewchuk 1997).
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+# Number of series terms that leave a truncation error below half an ulp, (float32, float64).
+_ATANH_TERMS = (8, 17)  # s^2 <= 1/9
+_EXPM1_TERMS = (9, 16)  # |y| <= 1/2
+_DIFFERENCE_TERMS = (11, 19)  # |x|, |y| <= 1
+_GAUSS_NODES = (7, 15)  # ratio of the ends at most e
+
+
+def is_double(x: Array) -> bool:
+    """Whether series must be long enough for float64."""
+    return x.dtype == jnp.float64
+
+
+def _terms(counts: tuple[int, int], x: Array) -> int:
+    return counts[is_double(x)]
+
+
+def _polynomial(x: Array, coefficients: list[float]) -> Array:
+    """Horner's rule; the constant term comes first."""
+    value = jnp.full_like(x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        value = value * x + coefficient
+    return value
+
+
+# --- sums ------------------------------------------------------------------------------------
+
+_LANES = 64
+
+
+def row_sum(x: Array) -> Array:
+    """Sum over the last axis whose rounding error grows like the cube root of its length.
+
+    XLA adds the elements of a reduced axis one after another, which costs about sqrt(n) ulp;
+    reducing blocks of 64 first, and keeping XLA from merging the steps again, leaves a few.
+    """
+    while x.shape[-1] > _LANES:
+        n = x.shape[-1]
+        blocks = -(-n // _LANES)
+        padding = [(0, 0)] * (x.ndim - 1) + [(0, blocks * _LANES - n)]
+        x = jnp.pad(x, padding).reshape(*x.shape[:-1], _LANES, blocks).sum(-2)
+        x = _barrier(x)
+    return x.sum(-1)
+
+
+@jax.custom_jvp
+def _barrier(x: Array) -> Array:
+    return lax.optimization_barrier(x)
+
+
+@_barrier.defjvp
+def _(primals, tangents):
+    return _barrier(primals[0]), tangents[0]
+
+
+# --- pairs -----------------------------------------------------------------------------------
+
+
+def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """a + b as an exact pair (Knuth); the low part is 0 where the sum is not finite."""
+    hi = a + b
+    b_part = hi - a
+    lo = (a - (hi - b_part)) + (b - b_part)
+    return hi, jnp.where(jnp.isfinite(lo), lo, 0)
+
+
+def two_diff(a: Array, b: Array) -> tuple[Array, Array]:
+    """a - b as an exact pair."""
+    return two_sum(a, -b)
+
+
+def _split(x: Array) -> tuple[Array, Array]:
+    """x = high + low with at most half of the significant bits in each.
+
+    Bits are masked instead of multiplying by 2^12 + 1: compilers may contract that product
+    into a fused multiply-add, masked halves have exact products either way.
+    """
+    if is_double(x):
+        bits = lax.bitcast_convert_type(x, jnp.int64) & np.int64(~0x7FFFFFF)
+    else:
+        bits = lax.bitcast_convert_type(x, jnp.int32) & np.int32(~0xFFF)
+    high = lax.bitcast_convert_type(bits, x.dtype)
+    return high, x - high
+
+
+def two_product(a: Array, b: Array) -> tuple[Array, Array]:
+    """a * b as a pair; the low part is 0 where the product is not finite."""
+    a, b = jnp.broadcast_arrays(a, b)
+    a_high, a_low = _split(a)
+    b_high, b_low = _split(b)
+    # a_high * b_high is exact, so that the rounded product is never subtracted from itself.
+    head = a_high * b_high
+    tail = a_high * b_low + a_low * b_high
+    hi, lo = two_sum(head, tail)
+    lo = lo + a_low * b_low
+    return jnp.where(jnp.isfinite(lo), hi, a * b), jnp.where(jnp.isfinite(lo), lo, 0)
+
+
+def divide_pair(hi: Array, lo: Array, divisor: Array) -> tuple[Array, Array]:
+    """(hi + lo) / divisor as a pair."""
+    quotient = hi / divisor
+    product, error = two_product(quotient, divisor)
+    remainder = ((hi - product) - error) + lo
+    correction = remainder / divisor
+    return quotient, jnp.where(jnp.isfinite(correction), correction, 0)
+
+
+def add_pairs(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Sum of two pairs, as a pair."""
+    hi, lo = two_sum(a[0], b[0])
+    return two_sum(hi, lo + (a[1] + b[1]))
+
+
+def negate_pair(a: tuple[Array, Array]) -> tuple[Array, Array]:
+    """-(hi + lo)."""
+    return -a[0], -a[1]
+
+
+def exp_pair(hi: Array, lo: Array) -> Array:
+    """exp(hi + lo); 2 ulp."""
+    return jnp.exp(hi) * (1 + lo)
+
+
+# --- elementary functions near their zeros ---------------------------------------------------
+
+
+@jax.custom_jvp
+def expm1(y: Array) -> Array:
+    """exp(y) - 1; 4 ulp everywhere, against the 6.5 of XLA's own on a CPU."""
+    near = jnp.abs(y) <= 0.5
+    small = jnp.where(near, y, 0)
+    series = [1 / math.factorial(k + 1) for k in range(_terms(_EXPM1_TERMS, y))]
+    return jnp.where(near, small * _polynomial(small, series), jnp.exp(y) - 1)
+
+
+@expm1.defjvp
+def _(primals, tangents):
+    value = expm1(primals[0])
+    return value, (value + 1) * tangents[0]
+
+
+def _atanh_tail(s2: Array) -> Array:
+    """(atanh(s) - s) / s^3 = 1/3 + s^2/5 + s^4/7 + ... for s^2 <= 1/9."""
+    return _polynomial(s2, [1 / (2 * k + 3) for k in range(_terms(_ATANH_TERMS, s2))])
+
+
+@jax.custom_jvp
+def log1p(x: Array) -> Array:
+    """log(1 + x); 3 ulp. With s = x / (2 + x) it is 2 atanh(s), a short series for -1/2 < x < 1."""
+    near = (x >= -0.5) & (x <= 1)
+    small = jnp.where(near, x, 0)
+    s = small / (2 + small)
+    s2 = s * s
+    return jnp.where(near, 2 * s + 2 * s * s2 * _atanh_tail(s2), jnp.log(jnp.where(near, 2, 1 + x)))
+
+
+@log1p.defjvp
+def _(primals, tangents):
+    return log1p(primals[0]), tangents[0] / (1 + primals[0])
+
+
+@jax.custom_jvp
+def log1p_remainder(x: Array) -> Array:
+    """x - log(1 + x), at least 0; 6 ulp.
+
+    2s/(1-s) = x gives x - 2s = s x, so that the second-order part stands alone:
+    x - log(1 + x) = s (x - 2 s^2 (1/3 + s^2/5 + ...)).
+    """
+    near = (x >= -0.5) & (x <= 1)
+    small = jnp.where(near, x, 0)
+    s = small / (2 + small)
+    s2 = s * s
+    far = jnp.where(near, 1, x)
+    return jnp.where(near, s * (small - 2 * s2 * _atanh_tail(s2)), far - jnp.log(1 + far))
+
+
+@log1p_remainder.defjvp
+def _(primals, tangents):
+    (x,) = primals
+    return log1p_remainder(x), x / (1 + x) * tangents[0]
+
+
+@jax.custom_jvp
+def log1p_over(x: Array) -> Array:
+    """log(1 + x) / x, 1 at x = 0; 5 ulp."""
+    zero = x == 0
+    return jnp.where(zero, 1, log1p(x) / jnp.where(zero, 1, x))
+
+
+@log1p_over.defjvp
+def _(primals, tangents):
+    # d/dx log1p(x)/x = (x/(1+x) - log1p(x)) / x^2. Near 0 from the series of the numerator.
+    (x,) = primals
+    near = jnp.abs(x) < 0.1
+    small = jnp.where(near, x, 0)
+    count = 19 if is_double(x) else 9
+    series = _polynomial(small, [(-1) ** (k + 1) * (k + 1) / (k + 2) for k in range(count)])
+    far = jnp.where(near, 1, x)
+    slope = jnp.where(near, series, (far / (1 + far) - log1p(far)) / (far * far))
+    return log1p_over(x), slope * tangents[0]
+
+
+def expm1_over(y: Array) -> Array:
+    """(exp(y) - 1) / y, 1 at y = 0, infinite where exp overflows; 5 ulp.
+
+    Written without a rule of its own: both branches are smooth where they are taken, and the
+    derivative of the series is the series of the derivative.
+    """
+    near = jnp.abs(y) <= 0.5
+    small = jnp.where(near, y, 0)
+    series = [1 / math.factorial(k + 1) for k in range(_terms(_EXPM1_TERMS, y) + 2)]
+    far = jnp.where(near, 1, y)
+    return jnp.where(near, _polynomial(small, series), (jnp.exp(far) - 1) / far)
+
+
+def exp_second_difference(x: Array, y: Array) -> Array:
+    """The divided difference exp[0, x, y] = sum of h_n(x, y) / (n + 2)!, for |x|, |y| <= 1.
+
+    h_n is the complete homogeneous symmetric polynomial, h_n = x h_(n-1) + y^n. Positive, and
+    smooth through x = 0, y = 0 and x = y, where the quotient form is 0/0; 4 ulp.
+    """
+    h = jnp.ones_like(x * y)
+    power = jnp.ones_like(y)
+    value = h / 2
+    for n in range(1, _terms(_DIFFERENCE_TERMS, x)):
+        power = power * y
+        h = x * h + power
+        value = value + h * (1 / math.factorial(n + 2))
+    return value
+
+
+@jax.custom_jvp
+def safe_sqrt(x: Array) -> Array:
+    """Square root with derivative 0 at 0: a subgradient of |.| for distances at p = q."""
+    return jnp.sqrt(x)
+
+
+@safe_sqrt.defjvp
+def _(primals, tangents):
+    (x,) = primals
+    root = safe_sqrt(x)
+    zero = x == 0
+    return root, jnp.where(zero, 0, 0.5 / jnp.where(zero, 1, root)) * tangents[0]
+
+
+# --- logarithms as pairs ---------------------------------------------------------------------
+
+# log 2 in two parts; the high one has trailing zeros, so that exponent * high is exact.
+_LN2 = {
+    False: (0.693145751953125, 1.42860682030941723212e-06),
+    True: (6.93147180369123816490e-01, 1.90821492927058770002e-10),
+}
+
+
+@jax.custom_jvp
+def log_pair(x: Array) -> tuple[Array, Array]:
+    """log x for normal x > 0 as a pair with an absolute error of an ulp of 1, however small x."""
+    if is_double(x):
+        integer, shift, root_half = jnp.int64, 52, np.float64(math.sqrt(0.5)).view(np.int64)
+    else:
+        integer, shift, root_half = jnp.int32, 23, np.float32(math.sqrt(0.5)).view(np.int32)
+    bits = lax.bitcast_convert_type(x, integer)
+    exponent = (bits - root_half) >> shift
+    mantissa = lax.bitcast_convert_type(bits - (exponent << shift), x.dtype)
+    exponent = exponent.astype(x.dtype)
+    high, low = _LN2[is_double(x)]
+    hi, lo = two_sum(exponent * high, jnp.log(mantissa))
+    return two_sum(hi, lo + exponent * low)
+
+
+@log_pair.defjvp
+def _(primals, tangents):
+    (x,) = primals
+    pair = log_pair(x)
+    return pair, (tangents[0] / x, jnp.zeros_like(x))
+
+
+@jax.custom_jvp
+def log_ratio(p: Array, q: Array, difference: Array) -> tuple[Array, Array]:
+    """log(p/q) for normal p, q > 0 as a pair, given p - q without cancellation.
+
+    Near p = q it is +-log1p(|p - q| / min(p, q)), accurate relative to itself (4 ulp) however
+    small; far from it a difference of log_pair, accurate to an ulp of 1 in absolute terms, so
+    that its multiples can be exponentiated.
+    """
+    smaller = jnp.minimum(p, q)
+    size = jnp.abs(difference)
+    near = size <= smaller
+    y = jnp.where(near, size / jnp.where(smaller > 0, smaller, 1), 0)
+    log_near = jnp.where(difference < 0, -log1p(y), log1p(y))
+    hi, lo = add_pairs(log_pair(p), negate_pair(log_pair(q)))
+    return jnp.where(near, log_near, hi), jnp.where(near, 0, lo)
+
+
+@log_ratio.defjvp
+def _(primals, tangents):
+    p, q, difference = primals
+    p_dot, q_dot, _ = tangents
+    # A mass that underflowed is 0 and so is its tangent: not 0/0.
+    p, q = jnp.where(p > 0, p, 1), jnp.where(q > 0, q, 1)
+    return log_ratio(*primals), (p_dot / p - q_dot / q, jnp.zeros_like(p))
+
+
+# --- Taylor remainders of a user's function --------------------------------------------------
+
+
+def derivative(f: Callable[[Array], Array], order: int) -> Callable[[Array], Array]:
+    """The elementwise derivative of a scalar function by nested forward mode."""
+
+    def scalar(x: Array) -> Array:
+        value = jnp.asarray(f(x))
+        if value.shape != ():
+            raise ValueError(
+                f"f must map a scalar to a scalar, but f of a scalar has shape {value.shape}"
+            )
+        return value.astype(x.dtype)
+
+    for _ in range(order):
+        scalar = jax.jacfwd(scalar)
+
+    def elementwise(x: Array) -> Array:
+        return jax.vmap(scalar)(x.reshape(-1)).reshape(x.shape)
+
+    return elementwise
+
+
+def gauss(like: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of Gauss-Legendre quadrature on [0, 1], enough for ends e apart."""
+    nodes, weights = np.polynomial.legendre.leggauss(_terms(_GAUSS_NODES, like))
+    dtype = np.dtype(like.dtype)
+    return ((nodes + 1) / 2).astype(dtype), (weights / 2).astype(dtype)
+
+
+def along(x: Array, difference: Array) -> tuple[Array, Array, Array]:
+    """Points x + u * difference on a new leading axis, with u and the weights shaped to match."""
+    nodes, weights = gauss(x)
+    shape = (-1,) + (1,) * x.ndim
+    u, w = nodes.reshape(shape), weights.reshape(shape)
+    return x[None] + u * difference[None], jnp.asarray(u), jnp.asarray(w)

@@ -1,0 +1,259 @@
+"""Divergences that are functions of f-divergences.
+
+With S = sum p^alpha q^(1-alpha) and m = alpha m_p + (1-alpha) m_q, where m_p and m_q are the
+stored masses (1 for distributions), S/m = 1 + alpha (alpha-1) D/m with D the alpha-divergence.
+Near p = q that is the accurate form, a sum of terms of one sign; far from it log S is a
+log-sum-exp. Both vanish exactly at p = q.
+"""
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from . import _numerics as num
+from ._divergence import (
+    Claims,
+    Divergence,
+    Homogeneous,
+    Limit,
+    Scalar,
+    check_scalar,
+    concrete,
+    declare,
+    static,
+)
+from ._f_divergences import Alpha, JensenShannon, SquaredHellinger
+
+if TYPE_CHECKING:
+    from .rows.evaluate import Rows
+
+_INF = float("inf")
+
+
+def _renyi(rows: "Rows", alpha: Array) -> Array:
+    """Renyi's divergence for 0 <= alpha < inf; alpha a scalar, or one number a row, (..., 1)."""
+    row_alpha = alpha[..., 0] if alpha.ndim else alpha
+    mass_p, mass_q = rows.masses()
+    mass = row_alpha * mass_p + (1 - row_alpha) * mass_q
+    divergence = rows.sum(Alpha(alpha))
+    mean = divergence / jnp.where(mass == 0, 1, mass)
+    one = row_alpha == 1
+    excess = jnp.where(one, 0, row_alpha * (row_alpha - 1) * mean)
+    near = one | ((excess > -0.5) & (excess <= 1)) | jnp.isnan(divergence)
+    safe_mean, safe_excess = jnp.where(near, mean, 0), jnp.where(near, excess, 0)
+    value = row_alpha * safe_mean * num.log1p_over(safe_excess)
+    far = rows.log_affinity(jnp.where(jnp.asarray(alpha) == 1, 2, alpha))
+    far = jnp.where(near, 0, far) - jnp.log(jnp.where(near, 1, mass))
+    return jnp.where(near, value, far / jnp.where(one, 1, row_alpha - 1))
+
+
+@declare
+class Renyi(Divergence):
+    """Renyi's divergence of order alpha; KL at 1, log max p/q at infinity."""
+
+    alpha: Scalar
+    finite: bool = static(default=False)  # set where alpha is known: the limit is not computed
+    formula: ClassVar[str] = "log(sum p^alpha q^(1-alpha)) / (alpha - 1)"
+    logarithmic: ClassVar[bool] = True
+
+    def check(self) -> None:
+        check_scalar("alpha", self.alpha, "0 <= alpha <= inf", lambda a: a >= 0)
+
+    def valid(self) -> Array | bool:
+        return jnp.asarray(self.alpha) >= 0
+
+    def specialise(self) -> "Renyi":
+        """The cheaper form for a concrete finite alpha."""
+        known = concrete(self.alpha) and float(self.alpha) < _INF
+        return dataclasses.replace(self, finite=True) if known else self
+
+    def evaluate(self, rows: "Rows") -> Array:
+        alpha = jnp.asarray(self.alpha, rows.dtype)
+        if self.finite:
+            return _renyi(rows, alpha)
+        limit = alpha == _INF
+        value = _renyi(rows, jnp.where(limit, 2, alpha))
+        return jnp.where(limit, rows.max_log_ratio(), value)
+
+    def claims(self) -> Claims:
+        a = float(self.alpha)
+        if a in (0, _INF):
+            # The limits are values, without local claims.
+            return Claims(
+                None, True, None, None, None, False, "no", _INF, None, smooth=False
+            )
+        return Claims(a <= 1, True, a <= 1, False, a >= 1, a == 0.5, "no", _INF, a)
+
+
+@declare
+class Tsallis(Divergence):
+    """Tsallis' relative entropy of order alpha > 0; KL at 1."""
+
+    alpha: Scalar
+    formula: ClassVar[str] = "(sum p^alpha q^(1-alpha) - 1) / (alpha - 1)"
+
+    def check(self) -> None:
+        check_scalar("alpha", self.alpha, "0 < alpha < inf", lambda a: 0 < a < _INF)
+
+    def valid(self) -> Array | bool:
+        return (jnp.asarray(self.alpha) > 0) & jnp.isfinite(jnp.asarray(self.alpha))
+
+    def evaluate(self, rows: "Rows") -> Array:
+        alpha = jnp.asarray(self.alpha, rows.dtype)
+        mass_p, mass_q = rows.masses()
+        mass = alpha * mass_p + (1 - alpha) * mass_q
+        return alpha * rows.sum(Alpha(alpha)) / jnp.where(mass == 0, 1, mass)
+
+    def claims(self) -> Claims:
+        a = float(self.alpha)
+        bound = 1 / (1 - a) if a < 1 else _INF
+        return Claims(True, True, True, False, a >= 1, a == 0.5, None, bound, a)
+
+
+@declare
+class Bhattacharyya(Divergence):
+    """Bhattacharyya distance, half of Renyi's divergence of order 1/2."""
+
+    formula: ClassVar[str] = "-log sum sqrt(p q)"
+    logarithmic: ClassVar[bool] = True
+
+    def evaluate(self, rows: "Rows") -> Array:
+        return 0.5 * _renyi(rows, jnp.asarray(0.5, rows.dtype))
+
+    def claims(self) -> Claims:
+        return Claims(True, True, True, False, False, True, "no", _INF, 0.25)
+
+
+@declare
+class HellingerDistance(Divergence):
+    """Hellinger distance; its derivative at p = q is taken to be 0."""
+
+    formula: ClassVar[str] = "sqrt(sum (sqrt p - sqrt q)^2 / 2)"
+
+    def evaluate(self, rows: "Rows") -> Array:
+        return num.safe_sqrt(rows.sum(SquaredHellinger()))
+
+    def claims(self) -> Claims:
+        return Claims(
+            False, False, False, False, False, True, "yes", 1.0, None, smooth=False
+        )
+
+
+@declare
+class JensenShannonDistance(Divergence):
+    """The square root of the Jensen-Shannon divergence, a metric; derivative 0 at p = q."""
+
+    formula: ClassVar[str] = "sqrt(JS(p, q))"
+    logarithmic: ClassVar[bool] = True
+
+    def in_base(self, value: Array, log_base: Array | float) -> Array:
+        """The root of the Jensen-Shannon divergence in that base."""
+        return value / math.sqrt(log_base)
+
+    def evaluate(self, rows: "Rows") -> Array:
+        return num.safe_sqrt(rows.sum(JensenShannon()))
+
+    def claims(self) -> Claims:
+        return Claims(
+            False, False, False, False, False, True, "yes", math.sqrt(math.log(2)), None,
+            smooth=False,
+        )  # fmt: skip
+
+
+@declare
+class FisherRao(Divergence):
+    """Geodesic distance of the Fisher metric, 2 arccos sum sqrt(p q); derivative 0 at p = q."""
+
+    formula: ClassVar[str] = "4 arcsin sqrt(H^2 / (m_p + m_q)), H^2 the squared Hellinger distance"
+
+    def evaluate(self, rows: "Rows") -> Array:
+        mass_p, mass_q = rows.masses()
+        total = mass_p + mass_q
+        share = rows.sum(SquaredHellinger()) / jnp.where(total == 0, 1, total)
+        # sum (sqrt p - sqrt q)^2 / 2 <= (m_p + m_q) / 2, which rounding may exceed.
+        return 4 * jnp.arcsin(num.safe_sqrt(jnp.minimum(share, 0.5)))
+
+    def claims(self) -> Claims:
+        return Claims(
+            False, False, False, False, False, True, "yes", math.pi, None, smooth=False
+        )
+
+
+@declare
+class _AffinitySlope(Homogeneous):
+    """d/d alpha of p^alpha q^(1-alpha) - alpha p - (1-alpha) q, for 0 < alpha < 1."""
+
+    alpha: Array
+    formula: ClassVar[str] = "sum p^alpha q^(1-alpha) log(p/q) - p + q"
+
+    def term(self, pair: "Pair") -> Array:
+        # Near p = q: q (l (exp(alpha l) - 1) - (exp(l) - 1 - l)), both of second order in l.
+        near = jnp.abs(pair.log_ratio) <= 1
+        small = jnp.where(near, pair.log_ratio, 0)
+        curve = small * small * num.exp_second_difference(jnp.zeros_like(small), small)
+        series = pair.q * (small * num.expm1(self.alpha * small) - curve)
+        return jnp.where(
+            near, series, pair.affinity(self.alpha) * pair.log_ratio - pair.difference
+        )
+
+    def weighted(self, pair: "Pair") -> tuple[Array, Array]:
+        ratio, affinity = pair.log_ratio, pair.affinity(self.alpha)
+        by_p = affinity * (self.alpha * ratio + 1) - pair.p
+        return by_p, affinity * ((1 - self.alpha) * ratio - 1) + pair.q
+
+    def limits(self) -> tuple[Limit, Limit]:
+        return Limit(1.0, -_INF, 0.0), Limit(-1.0, _INF, 0.0)
+
+    def claims(self) -> Claims:
+        raise NotImplementedError("a step of Chernoff information, not a divergence")
+
+
+@declare
+class Chernoff(Divergence):
+    """Chernoff information: the best exponent of the error in testing p against q."""
+
+    formula: ClassVar[str] = "max over 0 <= alpha <= 1 of -log sum p^alpha q^(1-alpha)"
+    logarithmic: ClassVar[bool] = True
+
+    def evaluate(self, rows: "Rows") -> Array:
+        def rise(rows: "Rows", alpha: Array) -> Array:
+            # -log(S/m) increases where S m' - S' m > 0; with N = S - m, N m' - N' m.
+            mass_p, mass_q = rows.masses()
+            row_alpha = alpha[..., 0]
+            mass = row_alpha * mass_p + (1 - row_alpha) * mass_q
+            excess = row_alpha * (row_alpha - 1) * rows.sum(Alpha(alpha))
+            slope = rows.sum(_AffinitySlope(alpha))
+            return (excess * (mass_p - mass_q) - slope * mass)[..., None]
+
+        # The exponent is concave in alpha: bisect its slope. An error e in alpha costs e^2.
+        still = type(rows)(*jax.tree.map(jax.lax.stop_gradient, rows.sides()))
+        middle = jnp.full((*rows.p.values.shape[:-1], 1), 0.5, rows.dtype)
+        one = jnp.ones_like(middle)
+
+        def bisect(_, bracket):
+            low, high = bracket
+            alpha = (low + high) / 2
+            up = rise(still, alpha)
+            return jnp.where(up >= 0, alpha, low), jnp.where(up <= 0, alpha, high)
+
+        steps = 34 if num.is_double(middle) else 20
+        low, high = jax.lax.fori_loop(0, steps, bisect, (jnp.zeros_like(middle), one))
+        best = (low + high) / 2
+        edge = 2.0 ** (1 - steps)
+        inside = (best >= edge) & (best <= 1 - edge)
+        # One Newton step carries the dependence of the best alpha on p and q, which second
+        # derivatives need; first ones do not (the envelope theorem).
+        start = jnp.where(inside, best, 0.5)
+        _, curvature = jax.jvp(lambda a: rise(still, a), (start,), (one,))
+        bends = inside & (curvature < 0)
+        step = jnp.where(bends, rise(rows, start), 0) / jnp.where(bends, curvature, 1)
+        alpha = jnp.where(inside, jnp.clip(best - step, 0, 1), jnp.round(best))
+        return (1 - alpha[..., 0]) * _renyi(rows, alpha)
+
+    def claims(self) -> Claims:
+        # A maximum of jointly convex functions: -log of a jointly concave affinity.
+        return Claims(True, True, True, None, None, True, None, _INF, 0.25)

@@ -1,0 +1,49 @@
+"""The statistics of a pair of rows that a divergence may ask for."""
+
+import jax.numpy as jnp
+from jax import Array
+
+from .. import _numerics as num
+from .._divergence import Separable
+from .pair import Side, pair_of
+from .rule import invalid, log_affinity, sum_of
+
+
+class Rows:
+    """Two sides of equal shape and dtype; every statistic has the batch shape."""
+
+    def __init__(self, side_p: Side, side_q: Side):
+        self.p, self.q = side_p, side_q
+        self.dtype = side_p.values.dtype
+
+    def sum(self, divergence: Separable) -> Array:
+        """Sum of a summand."""
+        return sum_of(divergence, self.p, self.q)
+
+    def log_affinity(self, alpha: Array) -> Array:
+        """log sum p^alpha q^(1 - alpha)."""
+        return log_affinity(alpha, self.p, self.q)
+
+    def max_log_ratio(self) -> Array:
+        """The largest log(p/q) on the support of p."""
+        pair = pair_of(self.p, self.q)
+        some_p, some_q = self.p.support(), self.q.support()
+        ratio = jnp.where(
+            some_p & some_q, pair.log_ratio, jnp.where(some_p, jnp.inf, -jnp.inf)
+        )
+        return jnp.where(invalid(self.p, self.q), jnp.nan, jnp.max(ratio, axis=-1))
+
+    def sides(self) -> tuple[Side, Side]:
+        """Both sides."""
+        return self.p, self.q
+
+    def masses(self) -> tuple[Array, Array]:
+        """The sums of p and of q."""
+        return _mass(self.p), _mass(self.q)
+
+
+def _mass(side: Side) -> Array:
+    if side.chart == "logits":
+        return jnp.ones(side.values.shape[:-1], side.values.dtype)
+    masses = side.values if side.linear else jnp.exp(side.values)
+    return num.row_sum(masses)

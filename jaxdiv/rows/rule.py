@@ -1,0 +1,206 @@
+"""The one derivative rule: a row statistic's tangent is ordinary JAX code.
+
+A `custom_jvp` whose tangent is written with the declared derivatives, and whose parts are
+themselves differentiable, serves forward, reverse and every nesting of the two. The tangent is
+under `jax.checkpoint`, so that the residuals of a backward pass are the inputs.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.custom_derivatives import SymbolicZero
+
+from .. import _numerics as num
+from .._divergence import Edge, Separable
+from .pair import Pair, Side, log_tangent, pair_of
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+def _all_zero(tangents: Any) -> bool:
+    return all(map(_is_zero, jax.tree.leaves(tangents, is_leaf=_is_zero)))
+
+
+def _materialise(tangents: Any) -> Any:
+    return jax.tree.map(
+        lambda t: jnp.zeros(t.shape, t.dtype) if _is_zero(t) else t, tangents, is_leaf=_is_zero
+    )
+
+
+def _entries(divergence: Separable, pair: Pair, some_p: Array, some_q: Array) -> Array:
+    inside = divergence.term(pair)
+    p_zero, q_zero = divergence.at_p_zero(pair).value, divergence.at_q_zero(pair).value
+    outside = jnp.where(some_p, q_zero, jnp.where(some_q, p_zero, 0))
+    return jnp.where(some_p & some_q, inside, outside)
+
+
+def invalid(side_p: Side, side_q: Side) -> Array:
+    """Rows in which either side has no meaning: their value and derivatives are NaN."""
+    return side_p.invalid() | side_q.invalid()
+
+
+def _outside(divergence: Separable) -> Array:
+    """Whether a parameter, a scalar or one number a row (..., 1), is outside its domain."""
+    inside = jnp.asarray(divergence.valid())
+    return ~(inside[..., 0] if inside.ndim else inside)
+
+
+@jax.custom_jvp
+def sum_of(divergence: Separable, side_p: Side, side_q: Side) -> Array:
+    """The sum of a summand over each row."""
+    pair = pair_of(side_p, side_q)
+    total = num.row_sum(_entries(divergence, pair, side_p.support(), side_q.support()))
+    bad = invalid(side_p, side_q) | _outside(divergence)
+    return jnp.where(bad, jnp.nan, total)
+
+
+def _sum_of_jvp(primals, tangents):
+    # Symbolic zeros: an argument that is not differentiated costs nothing.
+    value = sum_of(*primals)
+    present = [None if _all_zero(t) else _materialise(t) for t in tangents]
+    if all(t is None for t in present):
+        return value, jnp.zeros_like(value)
+    return value, jax.checkpoint(_tangent)(primals, present)
+
+
+sum_of.defjvp(_sum_of_jvp, symbolic_zeros=True)
+
+
+def _tangent(primals, tangents) -> Array:
+    divergence, side_p, side_q = primals
+    by_parameters, dot_p, dot_q = tangents
+    pair = pair_of(side_p, side_q)
+    some_p, some_q = side_p.support(), side_q.support()
+    bad = (invalid(side_p, side_q) | _outside(divergence))[..., None]
+    total = jnp.zeros(bad.shape[:-1], pair.p.dtype)
+    if dot_p is not None or dot_q is not None:
+        by_p, by_q = _partials(divergence, pair, side_p, side_q, some_p, some_q)
+        mass = jnp.maximum(pair.raw_p, pair.raw_q)
+        for side, dot, partial, raw in (
+            (side_p, dot_p, by_p, pair.raw_p),
+            (side_q, dot_q, by_q, pair.raw_q),
+        ):
+            if dot is not None:
+                direction = dot.values if side.linear else log_tangent(side, dot, raw)
+                weight = jnp.ones_like(mass) if side.linear else mass
+                total = total + contract(jnp.where(bad, jnp.nan, partial), direction, weight)
+    if by_parameters is not None:
+        _, along_parameters = jax.jvp(
+            lambda d: num.row_sum(_entries(d, pair, some_p, some_q)),
+            (divergence,),
+            (by_parameters,),
+        )
+        total = total + jnp.where(bad[..., 0], jnp.nan, 1) * along_parameters
+    return total
+
+
+def contract(coefficient: Array, direction: Array, weight: Array) -> Array:
+    """The row sum of coefficient * direction, linear in `direction`, infinities included.
+
+    An infinite coefficient would make NaN of a zero tangent; it acts as two finite factors,
+    (t 2^100) 2^100, and among several infinite ones in a row, in proportion to `weight`.
+    """
+    infinite = jnp.isinf(coefficient)
+    finite = num.row_sum(jnp.where(infinite, 0, coefficient) * direction)
+    big = jnp.asarray(2.0 ** (1000 if num.is_double(direction) else 100), direction.dtype)
+    signed = jnp.where(infinite, jnp.sign(coefficient) * weight, 0)
+    # Chosen per row, so that rows without infinities add an exact zero.
+    factor = jnp.where(jnp.any(infinite, axis=-1), big, 0)
+    return finite + num.row_sum(signed * direction) * factor * factor
+
+
+def _keep(derivative: Array, value: Array) -> Array:
+    """The one-sided limit if it is finite or the value is infinite, else 0."""
+    return jnp.where(jnp.isinf(derivative) & jnp.isfinite(value), 0, derivative)
+
+
+def _partials(
+    divergence: Separable, pair: Pair, side_p: Side, side_q: Side, some_p: Array, some_q: Array
+) -> tuple[Array, Array]:
+    """Derivatives with respect to each side in its own chart, boundaries included."""
+    both_linear = side_p.linear and side_q.linear
+    inner = pair.scaled() if divergence.homogeneous and both_linear else pair
+    by_p, by_q = divergence.weighted(inner)
+    if side_p.linear:
+        by_p = by_p / inner.p
+    if side_q.linear:
+        by_q = by_q / inner.q
+    p_zero, q_zero = divergence.at_p_zero(pair), divergence.at_q_zero(pair)
+    zero_p, other_q = _edge(p_zero, side_p.linear, side_q.linear)
+    zero_q, other_p = _edge(q_zero, side_q.linear, side_p.linear)
+    both = some_p & some_q
+    outside_p = jnp.where(some_p, other_p, jnp.where(some_q, zero_p, 0))
+    outside_q = jnp.where(some_p, zero_q, jnp.where(some_q, other_q, 0))
+    return jnp.where(both, by_p, outside_p), jnp.where(both, by_q, outside_q)
+
+
+def _edge(edge: Edge, zero_linear: bool, other_linear: bool) -> tuple[Array, Array]:
+    zero = edge.derivative if zero_linear else edge.log_derivative
+    other = edge.other_derivative if other_linear else edge.other_log_derivative
+    return _keep(zero, edge.value), _keep(other, edge.value)
+
+
+@jax.custom_jvp
+def log_affinity(alpha: Array, side_p: Side, side_q: Side) -> Array:
+    """log sum p^alpha q^(1 - alpha) of each row, by a log-sum-exp that cannot overflow.
+
+    For alpha >= 0, with 0^0 = 0 for p: at alpha = 0 it is the log of q's mass on p's support.
+    """
+    high, top, total = _affinity_parts(alpha, side_p, side_q)
+    finite = jnp.abs(top) < jnp.inf
+    value = jnp.where(finite, top + jnp.log(jnp.where(finite, total, 1)), top)
+    return jnp.where(invalid(side_p, side_q), jnp.nan, value)
+
+
+def _affinity_parts(alpha: Array, side_p: Side, side_q: Side) -> tuple[Array, Array, Array]:
+    """exp(y - max y) where max y is finite, the maximum, the sum; y = log(p^alpha q^(1-alpha))."""
+    pair = pair_of(side_p, side_q)
+    some_p, some_q = side_p.support(), side_q.support()
+    high, low = pair.log_affinity(alpha)
+    q_zero = jnp.where(alpha > 1, jnp.inf, jnp.where(alpha == 1, pair.log_p, -jnp.inf))
+    high = jnp.where(some_p & some_q, high, jnp.where(some_p, q_zero, -jnp.inf))
+    top = jax.lax.stop_gradient(jnp.max(high, axis=-1))
+    shift = jnp.where(jnp.abs(top) < jnp.inf, top, 0)[..., None]
+    scaled = num.exp_pair(jnp.where(high < jnp.inf, high - shift, 0), low)
+    return scaled, top, num.row_sum(scaled)
+
+
+def _log_affinity_jvp(primals, tangents):
+    value = log_affinity(*primals)
+    return value, jax.checkpoint(_log_affinity_tangent)(primals, tangents)
+
+
+log_affinity.defjvp(_log_affinity_jvp)
+
+
+def _log_affinity_tangent(primals, tangents) -> Array:
+    alpha, side_p, side_q = primals
+    alpha_dot, dot_p, dot_q = tangents
+    pair = pair_of(side_p, side_q)
+    some_p, some_q = side_p.support(), side_q.support()
+    scaled, top, sum_scaled = _affinity_parts(alpha, side_p, side_q)
+    finite = (jnp.abs(top) < jnp.inf)[..., None]
+    share = jnp.where(finite, scaled / jnp.where(finite, sum_scaled[..., None], 1), 0)
+    # Where the sum is 0 or infinite its logarithm's derivative is infinite in the entries that
+    # would end that, and 0 elsewhere.
+    p_alone, q_alone = some_p & ~some_q, some_q & ~some_p
+    empty, steep = (top == -jnp.inf)[..., None], (top == jnp.inf)[..., None] & p_alone
+    total = jnp.zeros_like(top)
+    for side, dot, power, mass, alone, sign in (
+        (side_p, dot_p, alpha, pair.raw_p, q_alone, 1.0),
+        (side_q, dot_q, 1 - alpha, pair.raw_q, p_alone, -1.0),
+    ):
+        partial = power * share
+        if side.linear:
+            partial = partial / jnp.where(side.support(), side.values, 1)
+            partial = jnp.where(empty & alone & (power > 0), jnp.inf, partial)
+        partial = jnp.where(steep, sign * jnp.inf, partial)
+        direction = dot.values if side.linear else log_tangent(side, dot, mass)
+        weight = jnp.ones_like(mass) if side.linear else pair.raw_p
+        bad = invalid(side_p, side_q)[..., None]
+        total = total + contract(jnp.where(bad, jnp.nan, partial), direction, weight)
+    return total + num.row_sum(share * pair.log_ratio * alpha_dot)
