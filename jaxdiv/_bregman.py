@@ -61,9 +61,7 @@ class ItakuraSaito(Separable):
     def term(self, pair: "Pair") -> Array:
         x = self._excess(pair)
         near = (x >= -0.5) & (x <= 1)
-        return jnp.where(
-            near, num.log1p_remainder(jnp.where(near, x, 0)), x - pair.log_ratio
-        )
+        return jnp.where(near, num.log1p_remainder(jnp.where(near, x, 0)), x - pair.log_ratio)
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         x = self._excess(pair)

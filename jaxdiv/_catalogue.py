@@ -8,7 +8,6 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-
 from . import _verbs as verbs
 from ._bregman import Bregman, ItakuraSaito, SquaredEuclidean
 from ._divergence import Claims, Divergence, Reverse, Symmetrised
@@ -91,9 +90,7 @@ def _entries() -> Iterator[Entry]:
     yield entry("js_quarter", verbs.js_divergence, JensenShannon(0.25), _LIN, weight=0.25)
     yield entry("skew_kl", verbs.skew_kl_divergence, SkewKL(0.1), "Lee 2001", skew=0.1)
     yield entry("total_variation", verbs.total_variation, TotalVariation(), "Jordan 1881")
-    yield entry(
-        "squared_hellinger", verbs.squared_hellinger, SquaredHellinger(), "Hellinger 1909"
-    )
+    yield entry("squared_hellinger", verbs.squared_hellinger, SquaredHellinger(), "Hellinger 1909")
     yield entry(
         "hellinger_distance", verbs.hellinger_distance, HellingerDistance(), "Hellinger 1909"
     )
@@ -104,9 +101,7 @@ def _entries() -> Iterator[Entry]:
         yield entry(name, verbs.alpha_divergence, Alpha(alpha), _CRESSIE, alpha=alpha)
     for name, alpha in (("renyi_half", 0.5), ("renyi_2", 2.0)):
         yield entry(name, verbs.renyi_divergence, Renyi(alpha), _RENYI, alpha=alpha)
-    yield entry(
-        "tsallis_1_5", verbs.tsallis_divergence, Tsallis(1.5), "Tsallis 1998", alpha=1.5
-    )
+    yield entry("tsallis_1_5", verbs.tsallis_divergence, Tsallis(1.5), "Tsallis 1998", alpha=1.5)
     yield entry(
         "bhattacharyya", verbs.bhattacharyya_distance, Bhattacharyya(), "Bhattacharyya 1943"
     )
@@ -115,9 +110,7 @@ def _entries() -> Iterator[Entry]:
     yield entry(
         "itakura_saito", verbs.itakura_saito_divergence, ItakuraSaito(), "Itakura and Saito 1968"
     )
-    yield entry(
-        "squared_euclidean", verbs.squared_euclidean, SquaredEuclidean(), "Brier 1950"
-    )
+    yield entry("squared_euclidean", verbs.squared_euclidean, SquaredEuclidean(), "Brier 1950")
     yield entry("chernoff", verbs.chernoff_information, Chernoff(), "Chernoff 1952")
     yield entry(
         "f_divergence", verbs.f_divergence, FDivergence(_shifted_square), "Csiszar 1967",

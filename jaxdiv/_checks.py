@@ -21,8 +21,7 @@ def as_array(name: str, value: Any) -> Array:
         array = jnp.asarray(array, jnp.result_type(float))
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
-            f"{name} must be real numbers (floating point or integers), "
-            f"but has dtype {array.dtype}"
+            f"{name} must be real numbers (floating point or integers), but has dtype {array.dtype}"
         )
     if array.ndim == 0:
         raise ValueError(

@@ -17,11 +17,12 @@ boundary. What is not a sum is a function of sums: see `_transforms`.
 
 import abc
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.core import Tracer
 
 if TYPE_CHECKING:
     from .rows.evaluate import Rows
@@ -31,6 +32,7 @@ Scalar = Array | float
 Class = TypeVar("Class", bound=type)
 
 
+@dataclass_transform(frozen_default=True)
 def declare(cls: Class) -> Class:
     """Make a class a frozen dataclass and a pytree; fields marked static stay hashable metadata."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
@@ -78,7 +80,7 @@ class Divergence(abc.ABC):
     def claims(self) -> Claims:
         """What is stated of it, for concrete parameters."""
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 (nothing to check without parameters)
         """Raise ValueError for a concrete parameter outside its domain."""
 
     def valid(self) -> Array | bool:
@@ -211,7 +213,7 @@ class Homogeneous(Separable):
 
 def concrete(x: Any) -> bool:
     """Whether a value is known now, not traced."""
-    return not isinstance(x, jax.core.Tracer)
+    return not isinstance(x, Tracer)
 
 
 def check_scalar(name: str, value: Any, accepted: str, inside: Any) -> None:

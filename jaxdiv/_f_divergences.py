@@ -270,9 +270,7 @@ class Alpha(Homogeneous):
     """
 
     alpha: Scalar
-    formula: ClassVar[str] = (
-        "sum (p^alpha q^(1-alpha) - alpha p - (1-alpha) q) / (alpha (alpha-1))"
-    )
+    formula: ClassVar[str] = "sum (p^alpha q^(1-alpha) - alpha p - (1-alpha) q) / (alpha (alpha-1))"
 
     def check(self) -> None:
         check_scalar("alpha", self.alpha, "a finite number", lambda a: abs(a) < _INF)
@@ -304,9 +302,7 @@ class Alpha(Homogeneous):
             far = jnp.abs(power * ratio) > 1
             small = jnp.where(far, 0, power * ratio)
             divisor = jnp.where(far, power, 1)
-            return jnp.where(
-                far, (whole - mass) / divisor, mass * ratio * num.expm1_over(small)
-            )
+            return jnp.where(far, (whole - mass) / divisor, mass * ratio * num.expm1_over(small))
 
         return weighted(pair.p, alpha - 1), -weighted(pair.q, alpha)
 
@@ -327,9 +323,7 @@ class Alpha(Homogeneous):
         a = float(self.alpha)
         bound = 1 / (a * (1 - a)) if 0 < a < 1 else _INF
         half = a == 0.5
-        return Claims(
-            True, True, True, a <= 0, a >= 1, half, "root" if half else "no", bound, 1.0
-        )
+        return Claims(True, True, True, a <= 0, a >= 1, half, "root" if half else "no", bound, 1.0)
 
 
 @declare
@@ -339,7 +333,8 @@ class FDivergence(Homogeneous):
     f maps a scalar to a scalar, for t > 0, and is written in jax.numpy. Its limits at 0 and
     infinity are found by probing; where they are approached slowly (a slope that tends to its
     limit like a logarithm, or t to a small power) state them: `at_zero` is f(0) and `slope` the
-    limit of f(t)/t, both of f as given.
+    limit of f(t)/t, both of f as given. f is evaluated at p/q: where f(p/q) overflows, the value
+    does.
     """
 
     f: Callable[[Array], Array] = static()
@@ -408,9 +403,7 @@ class FDivergence(Homogeneous):
         ends = jnp.asarray([0.0, tiny, tiny**0.5], dtype)
         values, slopes = f(ends), first(ends)
         if self.at_zero is None:
-            zero = jnp.where(
-                jnp.isnan(values[0]), settles(values[2], values[1], _INF), values[0]
-            )
+            zero = jnp.where(jnp.isnan(values[0]), settles(values[2], values[1], _INF), values[0])
         else:
             zero = jnp.asarray(self.at_zero, dtype)
         at_zero = Limit(
@@ -444,6 +437,4 @@ class FDivergence(Homogeneous):
 
     def claims(self) -> Claims:
         curvature = float(num.derivative(self.f, 2)(jnp.ones((1,)))[0])
-        return Claims(
-            True, True, True, None, None, None, None, self.upper_bound(), curvature
-        )
+        return Claims(True, True, True, None, None, None, None, self.upper_bound(), curvature)

@@ -79,13 +79,9 @@ def as_noun(name: str, value: Any) -> Noun:
             one = checks.concrete(temperature) and float(temperature) == 1
             return Logits(array, None if one else temperature)
         case Labels(x, num_classes, smoothing):
-            checks.check_scalar(
-                f"{name}.smoothing", smoothing, "in [0, 1]", lambda s: 0 <= s <= 1
-            )
+            checks.check_scalar(f"{name}.smoothing", smoothing, "in [0, 1]", lambda s: 0 <= s <= 1)
             if num_classes is not None and (
-                isinstance(num_classes, bool)
-                or not isinstance(num_classes, int)
-                or num_classes < 1
+                isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1
             ):
                 raise ValueError(
                     f"{name}.num_classes must be a positive integer, but is {num_classes!r}"
@@ -173,7 +169,8 @@ def layout(nouns: dict[str, Noun], axis: Any, where: Any) -> Layout:
     if where is not None:
         if where.dtype != jnp.bool_:
             raise TypeError(f"where must be booleans, but has dtype {where.dtype}")
-        full = batch[: len(batch) + 1 + axis] + (size,) + batch[len(batch) + 1 + axis :]
+        place = len(batch) + 1 + axis
+        full = (*batch[:place], size, *batch[place:])
         try:
             fits = jnp.broadcast_shapes(where.shape, full) == full
         except ValueError:
@@ -195,15 +192,20 @@ def side(noun: Noun, where: Array | None, form: Layout) -> Side:
     def masked(x: Array, empty: float) -> Array:
         return x if where is None else jnp.where(where, x, jnp.asarray(empty, x.dtype))
 
+    def logarithms(x: Array) -> Array:
+        x = masked(rows(x), -jnp.inf)
+        if where is None:
+            return x
+        # A row masked entirely counts as 0; nothing but -inf in it would be NaN.
+        return jnp.where(jnp.any(where, axis=-1, keepdims=True), x, 0)
+
     match noun:
         case Probs(x):
             return Side(masked(rows(x), 0), None, "linear")
         case LogProbs(x):
-            return Side(masked(rows(x), -jnp.inf), None, "log")
+            return Side(logarithms(x), None, "log")
         case Logits(x, temperature):
-            values = masked(rows(x), -jnp.inf)
-            if where is not None:  # a row masked entirely is 0, not NaN
-                values = jnp.where(jnp.any(where, axis=-1, keepdims=True), values, 0)
+            values = logarithms(x)
             if temperature is not None:
                 temperature = jnp.asarray(temperature, form.dtype)
             return Side(values, temperature, "logits")
@@ -227,9 +229,7 @@ def side(noun: Noun, where: Array | None, form: Layout) -> Side:
             return Side(masked(masses, 0), None, "linear")
 
 
-def sides(
-    p: Noun, q: Noun, where: Array | None, form: Layout
-) -> tuple[Side, Side, Array | None]:
+def sides(p: Noun, q: Noun, where: Array | None, form: Layout) -> tuple[Side, Side, Array | None]:
     """Both sides broadcast together, and the mask as rows."""
     if where is not None:
         where = where.reshape((1,) * (form.ndim - where.ndim) + where.shape)

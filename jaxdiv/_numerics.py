@@ -313,7 +313,7 @@ def log_ratio(p: Array, q: Array, difference: Array) -> tuple[Array, Array]:
 
 @log_ratio.defjvp
 def _(primals, tangents):
-    p, q, difference = primals
+    p, q, _ = primals
     p_dot, q_dot, _ = tangents
     # A mass that underflowed is 0 and so is its tangent: not 0/0.
     p, q = jnp.where(p > 0, p, 1), jnp.where(q > 0, q, 1)

@@ -20,6 +20,7 @@ from ._divergence import (
     Divergence,
     Homogeneous,
     Limit,
+    Reverse,
     Scalar,
     check_scalar,
     concrete,
@@ -30,6 +31,7 @@ from ._f_divergences import Alpha, JensenShannon, SquaredHellinger
 
 if TYPE_CHECKING:
     from .rows.evaluate import Rows
+    from .rows.pair import Pair
 
 _INF = float("inf")
 
@@ -42,7 +44,8 @@ def _renyi(rows: "Rows", alpha: Array) -> Array:
     divergence = rows.sum(Alpha(alpha))
     mean = divergence / jnp.where(mass == 0, 1, mass)
     one = row_alpha == 1
-    excess = jnp.where(one, 0, row_alpha * (row_alpha - 1) * mean)
+    # At alpha = 1 an infinite KL times 0; elsewhere nothing is hidden from d/d alpha.
+    excess = row_alpha * (row_alpha - 1) * jnp.where(one & jnp.isinf(mean), 0, mean)
     near = one | ((excess > -0.5) & (excess <= 1)) | jnp.isnan(divergence)
     safe_mean, safe_excess = jnp.where(near, mean, 0), jnp.where(near, excess, 0)
     value = row_alpha * safe_mean * num.log1p_over(safe_excess)
@@ -52,11 +55,46 @@ def _renyi(rows: "Rows", alpha: Array) -> Array:
 
 
 @declare
+class _Missing(Homogeneous):
+    """The mass of q outside p's support."""
+
+    formula: ClassVar[str] = "sum of q where p = 0"
+
+    def term(self, pair: "Pair") -> Array:
+        return jnp.zeros_like(pair.p)
+
+    def weighted(self, pair: "Pair") -> tuple[Array, Array]:
+        return jnp.zeros_like(pair.p), jnp.zeros_like(pair.q)
+
+    def limits(self) -> tuple[Limit, Limit]:
+        return Limit(1.0, 0.0, 0.0), Limit(0.0, 0.0, 0.0)
+
+    def claims(self) -> Claims:
+        raise NotImplementedError("a limit of Renyi's divergence, not a divergence")
+
+
+def _deficit(rows: "Rows", alpha: Array) -> Array:
+    """-log(S/m) for 0 <= alpha <= 1, at the ends as limits from inside."""
+    row_alpha = alpha[..., 0] if alpha.ndim else alpha
+    mass_p, mass_q = rows.masses()
+    mass = row_alpha * mass_p + (1 - row_alpha) * mass_q
+    some = jnp.where(mass == 0, 1, mass)
+    zero, one = row_alpha == 0, row_alpha == 1
+    inside = jnp.where((alpha == 0) | (alpha == 1), 0.5, alpha)
+    lost = row_alpha * (1 - row_alpha) * rows.sum(Alpha(inside))
+    lost = jnp.where(zero, rows.sum(_Missing()), lost)
+    lost = jnp.where(one, rows.sum(Reverse(_Missing())), lost) / some
+    near = ~(lost > 0.5)
+    far = jnp.log(some) - jnp.where(near, 0, rows.log_affinity(alpha))
+    return jnp.where(near, 0 - num.log1p(jnp.where(near, -lost, 0)), far)
+
+
+@declare
 class Renyi(Divergence):
     """Renyi's divergence of order alpha; KL at 1, log max p/q at infinity."""
 
     alpha: Scalar
-    finite: bool = static(default=False)  # set where alpha is known: the limit is not computed
+    ends: bool = static(default=True)  # whether alpha may be 0 or inf
     formula: ClassVar[str] = "log(sum p^alpha q^(1-alpha)) / (alpha - 1)"
     logarithmic: ClassVar[bool] = True
 
@@ -67,25 +105,24 @@ class Renyi(Divergence):
         return jnp.asarray(self.alpha) >= 0
 
     def specialise(self) -> "Renyi":
-        """The cheaper form for a concrete finite alpha."""
-        known = concrete(self.alpha) and float(self.alpha) < _INF
-        return dataclasses.replace(self, finite=True) if known else self
+        """The cheaper form for a concrete alpha inside (0, inf)."""
+        inside = concrete(self.alpha) and 0 < float(self.alpha) < _INF
+        return dataclasses.replace(self, ends=False) if inside else self
 
     def evaluate(self, rows: "Rows") -> Array:
         alpha = jnp.asarray(self.alpha, rows.dtype)
-        if self.finite:
+        if not self.ends:
             return _renyi(rows, alpha)
-        limit = alpha == _INF
-        value = _renyi(rows, jnp.where(limit, 2, alpha))
-        return jnp.where(limit, rows.max_log_ratio(), value)
+        zero, infinite = alpha == 0, alpha == _INF
+        value = _renyi(rows, jnp.where(zero | infinite, 2, alpha))
+        value = jnp.where(zero, _deficit(rows, jnp.zeros_like(alpha)), value)
+        return jnp.where(infinite, rows.max_log_ratio(), value)
 
     def claims(self) -> Claims:
         a = float(self.alpha)
         if a in (0, _INF):
             # The limits are values, without local claims.
-            return Claims(
-                None, True, None, None, None, False, "no", _INF, None, smooth=False
-            )
+            return Claims(None, True, None, None, None, False, "no", _INF, None, smooth=False)
         return Claims(a <= 1, True, a <= 1, False, a >= 1, a == 0.5, "no", _INF, a)
 
 
@@ -138,9 +175,7 @@ class HellingerDistance(Divergence):
         return num.safe_sqrt(rows.sum(SquaredHellinger()))
 
     def claims(self) -> Claims:
-        return Claims(
-            False, False, False, False, False, True, "yes", 1.0, None, smooth=False
-        )
+        return Claims(False, False, False, False, False, True, "yes", 1.0, None, smooth=False)
 
 
 @declare
@@ -178,9 +213,7 @@ class FisherRao(Divergence):
         return 4 * jnp.arcsin(num.safe_sqrt(jnp.minimum(share, 0.5)))
 
     def claims(self) -> Claims:
-        return Claims(
-            False, False, False, False, False, True, "yes", math.pi, None, smooth=False
-        )
+        return Claims(False, False, False, False, False, True, "yes", math.pi, None, smooth=False)
 
 
 @declare
@@ -196,9 +229,7 @@ class _AffinitySlope(Homogeneous):
         small = jnp.where(near, pair.log_ratio, 0)
         curve = small * small * num.exp_second_difference(jnp.zeros_like(small), small)
         series = pair.q * (small * num.expm1(self.alpha * small) - curve)
-        return jnp.where(
-            near, series, pair.affinity(self.alpha) * pair.log_ratio - pair.difference
-        )
+        return jnp.where(near, series, pair.affinity(self.alpha) * pair.log_ratio - pair.difference)
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         ratio, affinity = pair.log_ratio, pair.affinity(self.alpha)
@@ -221,13 +252,19 @@ class Chernoff(Divergence):
 
     def evaluate(self, rows: "Rows") -> Array:
         def rise(rows: "Rows", alpha: Array) -> Array:
-            # -log(S/m) increases where S m' - S' m > 0; with N = S - m, N m' - N' m.
+            # The slope of -log(S/m), m'/m - S'/S. Near p = q that is (N m' - N' m)/(S m) with
+            # N = S - m a sum of small terms; where S is small, S'/S is a weighted mean.
             mass_p, mass_q = rows.masses()
             row_alpha = alpha[..., 0]
             mass = row_alpha * mass_p + (1 - row_alpha) * mass_q
             excess = row_alpha * (row_alpha - 1) * rows.sum(Alpha(alpha))
-            slope = rows.sum(_AffinitySlope(alpha))
-            return (excess * (mass_p - mass_q) - slope * mass)[..., None]
+            slope, gap = rows.sum(_AffinitySlope(alpha)), mass_p - mass_q
+            _, mean = jax.jvp(rows.log_affinity, (alpha,), (jnp.ones_like(alpha),))
+            near = excess > -0.5 * mass
+            whole = jnp.where(near, excess, 0) + mass
+            some = jnp.where(mass > 0, mass, 1)
+            small = (excess * gap - slope * mass) / jnp.where(whole > 0, whole, 1)
+            return (jnp.where(near, small, gap - mean * mass) / some)[..., None]
 
         # The exponent is concave in alpha: bisect its slope. An error e in alpha costs e^2.
         still = type(rows)(*jax.tree.map(jax.lax.stop_gradient, rows.sides()))
@@ -252,7 +289,7 @@ class Chernoff(Divergence):
         bends = inside & (curvature < 0)
         step = jnp.where(bends, rise(rows, start), 0) / jnp.where(bends, curvature, 1)
         alpha = jnp.where(inside, jnp.clip(best - step, 0, 1), jnp.round(best))
-        return (1 - alpha[..., 0]) * _renyi(rows, alpha)
+        return _deficit(rows, alpha)
 
     def claims(self) -> Claims:
         # A maximum of jointly convex functions: -log of a jointly concave affinity.

@@ -66,9 +66,7 @@ class LogKeywords(Keywords, total=False):
     base: float | None
 
 
-def kl_divergence(
-    p: Any, q: Any, **keywords: Unpack[LogKeywords]
-) -> Array:
+def kl_divergence(p: Any, q: Any, **keywords: Unpack[LogKeywords]) -> Array:
     """Kullback-Leibler divergence KL(p || q) = sum p log(p/q) - p + q.
 
     The extra cost of coding p with q's code; cross-entropy minus entropy. 0 only at p = q, where
@@ -80,9 +78,7 @@ def kl_divergence(
     return KL()(p, q, **keywords)
 
 
-def reverse_kl_divergence(
-    p: Any, q: Any, **keywords: Unpack[LogKeywords]
-) -> Array:
+def reverse_kl_divergence(p: Any, q: Any, **keywords: Unpack[LogKeywords]) -> Array:
     """Reverse KL divergence KL(q || p) = sum q log(q/p) - q + p.
 
     As a fit of q to p it seeks a mode: q pays where p is small. +inf where p = 0 < q.
@@ -90,9 +86,7 @@ def reverse_kl_divergence(
     return Reverse(KL())(p, q, **keywords)
 
 
-def jeffreys_divergence(
-    p: Any, q: Any, **keywords: Unpack[LogKeywords]
-) -> Array:
+def jeffreys_divergence(p: Any, q: Any, **keywords: Unpack[LogKeywords]) -> Array:
     """Jeffreys divergence KL(p || q) + KL(q || p) = sum (p - q) log(p/q).
 
     Reference: Jeffreys, An Invariant Form for the Prior Probability, 1946.
@@ -100,9 +94,7 @@ def jeffreys_divergence(
     return Symmetrised(KL())(p, q, **keywords)
 
 
-def js_divergence(
-    p: Any, q: Any, weight: Scalar = 0.5, **keywords: Unpack[LogKeywords]
-) -> Array:
+def js_divergence(p: Any, q: Any, weight: Scalar = 0.5, **keywords: Unpack[LogKeywords]) -> Array:
     """Jensen-Shannon divergence, weight KL(p || m) + (1 - weight) KL(q || m).
 
     m = weight p + (1 - weight) q, 0 < weight < 1. Finite always: at most the entropy of the
@@ -113,9 +105,7 @@ def js_divergence(
     return JensenShannon(weight)(p, q, **keywords)
 
 
-def skew_kl_divergence(
-    p: Any, q: Any, skew: Scalar, **keywords: Unpack[LogKeywords]
-) -> Array:
+def skew_kl_divergence(p: Any, q: Any, skew: Scalar, **keywords: Unpack[LogKeywords]) -> Array:
     """Skew KL divergence KL(p || skew p + (1 - skew) q), 0 <= skew < 1; skew = 0 is KL.
 
     Finite for skew > 0: at most -log(skew) for distributions.
@@ -125,9 +115,7 @@ def skew_kl_divergence(
     return SkewKL(skew)(p, q, **keywords)
 
 
-def total_variation(
-    p: Any, q: Any, **keywords: Unpack[Keywords]
-) -> Array:
+def total_variation(p: Any, q: Any, **keywords: Unpack[Keywords]) -> Array:
     """Total variation distance sum |p - q| / 2, in [0, 1] for distributions.
 
     A metric, and jointly convex. Its derivative where p = q, a kink, is taken to be 0.
@@ -135,9 +123,7 @@ def total_variation(
     return TotalVariation()(p, q, **keywords)
 
 
-def squared_hellinger(
-    p: Any, q: Any, **keywords: Unpack[Keywords]
-) -> Array:
+def squared_hellinger(p: Any, q: Any, **keywords: Unpack[Keywords]) -> Array:
     """Squared Hellinger distance sum (sqrt p - sqrt q)^2 / 2 = 1 - sum sqrt(p q).
 
     The second form holds for distributions and loses every digit near p = q; the first is
@@ -146,9 +132,7 @@ def squared_hellinger(
     return SquaredHellinger()(p, q, **keywords)
 
 
-def hellinger_distance(
-    p: Any, q: Any, **keywords: Unpack[Keywords]
-) -> Array:
+def hellinger_distance(p: Any, q: Any, **keywords: Unpack[Keywords]) -> Array:
     """Hellinger distance, the square root of `squared_hellinger`; a metric, at most 1.
 
     Its derivative at p = q, a kink, is taken to be 0.
@@ -156,9 +140,7 @@ def hellinger_distance(
     return HellingerDistance()(p, q, **keywords)
 
 
-def js_distance(
-    p: Any, q: Any, **keywords: Unpack[LogKeywords]
-) -> Array:
+def js_distance(p: Any, q: Any, **keywords: Unpack[LogKeywords]) -> Array:
     """Jensen-Shannon distance, the square root of the Jensen-Shannon divergence in that base.
 
     A metric. Its derivative at p = q, a kink, is taken to be 0.
@@ -168,25 +150,17 @@ def js_distance(
     return JensenShannonDistance()(p, q, **keywords)
 
 
-def chi2_divergence(
-    p: Any, q: Any, **keywords: Unpack[Keywords]
-) -> Array:
-    """Pearson's chi-squared divergence sum (p - q)^2 / q; +inf where q = 0 < p.
-    """
+def chi2_divergence(p: Any, q: Any, **keywords: Unpack[Keywords]) -> Array:
+    """Pearson's chi-squared divergence sum (p - q)^2 / q; +inf where q = 0 < p."""
     return Chi2()(p, q, **keywords)
 
 
-def neyman_chi2_divergence(
-    p: Any, q: Any, **keywords: Unpack[Keywords]
-) -> Array:
-    """Neyman's chi-squared divergence sum (p - q)^2 / p; +inf where p = 0 < q.
-    """
+def neyman_chi2_divergence(p: Any, q: Any, **keywords: Unpack[Keywords]) -> Array:
+    """Neyman's chi-squared divergence sum (p - q)^2 / p; +inf where p = 0 < q."""
     return Reverse(Chi2())(p, q, **keywords)
 
 
-def alpha_divergence(
-    p: Any, q: Any, alpha: Scalar, **keywords: Unpack[Keywords]
-) -> Array:
+def alpha_divergence(p: Any, q: Any, alpha: Scalar, **keywords: Unpack[Keywords]) -> Array:
     """Alpha-divergence (sum p^a q^(1-a) - a p - (1-a) q) / (a (a - 1)), any real a.
 
     Smooth in a, through 1, where it is KL, and 0, reverse KL. 2 gives half of Pearson's
@@ -198,9 +172,7 @@ def alpha_divergence(
     return Alpha(alpha)(p, q, **keywords)
 
 
-def renyi_divergence(
-    p: Any, q: Any, alpha: Scalar, **keywords: Unpack[LogKeywords]
-) -> Array:
+def renyi_divergence(p: Any, q: Any, alpha: Scalar, **keywords: Unpack[LogKeywords]) -> Array:
     """Renyi divergence log(S / m) / (alpha - 1), S = sum p^alpha q^(1-alpha).
 
     0 <= alpha <= inf; m = alpha m_p + (1 - alpha) m_q with the stored masses, 1 for
@@ -212,9 +184,7 @@ def renyi_divergence(
     return Renyi(alpha)(p, q, **keywords)
 
 
-def tsallis_divergence(
-    p: Any, q: Any, alpha: Scalar, **keywords: Unpack[Keywords]
-) -> Array:
+def tsallis_divergence(p: Any, q: Any, alpha: Scalar, **keywords: Unpack[Keywords]) -> Array:
     """Tsallis relative entropy (S / m - 1) / (alpha - 1), alpha > 0; S, m as in Renyi's.
 
     alpha = 1 is KL. Error at most 64 ulp.
@@ -224,9 +194,7 @@ def tsallis_divergence(
     return Tsallis(alpha)(p, q, **keywords)
 
 
-def bhattacharyya_distance(
-    p: Any, q: Any, **keywords: Unpack[LogKeywords]
-) -> Array:
+def bhattacharyya_distance(p: Any, q: Any, **keywords: Unpack[LogKeywords]) -> Array:
     """Bhattacharyya distance -log sum sqrt(p q), half of Renyi's divergence of order 1/2.
 
     Divided by the mean mass inside the logarithm. +inf for disjoint supports. Not a metric. Error
@@ -235,17 +203,12 @@ def bhattacharyya_distance(
     return Bhattacharyya()(p, q, **keywords)
 
 
-def le_cam_divergence(
-    p: Any, q: Any, **keywords: Unpack[Keywords]
-) -> Array:
-    """Le Cam divergence, triangular discrimination: sum (p - q)^2 / (p + q), at most 2.
-    """
+def le_cam_divergence(p: Any, q: Any, **keywords: Unpack[Keywords]) -> Array:
+    """Le Cam divergence, triangular discrimination: sum (p - q)^2 / (p + q), at most 2."""
     return LeCam()(p, q, **keywords)
 
 
-def fisher_rao_distance(
-    p: Any, q: Any, **keywords: Unpack[Keywords]
-) -> Array:
+def fisher_rao_distance(p: Any, q: Any, **keywords: Unpack[Keywords]) -> Array:
     """Fisher-Rao distance 2 arccos sum sqrt(p q), the geodesic of the Fisher metric, at most pi.
 
     Computed as 4 arcsin sqrt(H^2 / (m_p + m_q)), which keeps its digits near p = q, where its
@@ -256,9 +219,7 @@ def fisher_rao_distance(
     return FisherRao()(p, q, **keywords)
 
 
-def itakura_saito_divergence(
-    p: Any, q: Any, **keywords: Unpack[Keywords]
-) -> Array:
+def itakura_saito_divergence(p: Any, q: Any, **keywords: Unpack[Keywords]) -> Array:
     """Itakura-Saito divergence sum p/q - log(p/q) - 1, of positive rows such as power spectra.
 
     Unchanged when both are multiplied by the same number. +inf where exactly one is 0.
@@ -268,11 +229,8 @@ def itakura_saito_divergence(
     return ItakuraSaito()(p, q, **keywords)
 
 
-def squared_euclidean(
-    p: Any, q: Any, **keywords: Unpack[Keywords]
-) -> Array:
-    """Squared Euclidean distance sum (p - q)^2, the regret of the Brier score.
-    """
+def squared_euclidean(p: Any, q: Any, **keywords: Unpack[Keywords]) -> Array:
+    """Squared Euclidean distance sum (p - q)^2, the regret of the Brier score."""
     return SquaredEuclidean()(p, q, **keywords)
 
 
@@ -304,9 +262,7 @@ def bregman_divergence(
     return Bregman(potential)(p, q, **keywords)
 
 
-def chernoff_information(
-    p: Any, q: Any, **keywords: Unpack[LogKeywords]
-) -> Array:
+def chernoff_information(p: Any, q: Any, **keywords: Unpack[LogKeywords]) -> Array:
     """Chernoff information, the maximum over alpha in [0, 1] of -log sum p^alpha q^(1-alpha).
 
     The best exponent of the Bayes error in testing p against q from many observations. The

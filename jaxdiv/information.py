@@ -11,7 +11,7 @@ from jax import Array
 from . import _checks as checks
 from ._divergence import Claims, Edge, Separable, declare
 from ._f_divergences import KL
-from ._finite import Labels, LogProbs, Logits, Probs, as_noun, divergence, layout, sides
+from ._finite import Labels, Logits, LogProbs, Probs, as_noun, divergence, layout, sides
 from .rows.pair import Pair, pair_of
 
 _INF = float("inf")
@@ -25,20 +25,25 @@ class CrossEntropy(Separable):
     logarithmic: ClassVar[bool] = True
 
     def term(self, pair: Pair) -> Array:
+        """-p log q."""
         return 0 - pair.p * pair.log_q  # 0 - 0 is 0, -0 is not
 
     def weighted(self, pair: Pair) -> tuple[Array, Array]:
+        """With respect to log p and log q."""
         return -pair.p * pair.log_q, -pair.p
 
     def at_p_zero(self, pair: Pair) -> Edge:
+        """0, with the slope -log q in p."""
         zero = jnp.zeros_like(pair.raw_q)
         return Edge(zero, -pair.log_q, zero, zero, zero)
 
     def at_q_zero(self, pair: Pair) -> Edge:
+        """+inf."""
         infinite = jnp.full_like(pair.raw_p, _INF)
         return Edge(infinite, -infinite, -pair.raw_p, infinite, infinite)
 
     def claims(self) -> Claims:
+        """Convex in either argument, not jointly."""
         return Claims(
             True, True, False, False, True, False, "no", _INF, None, data_processing=False
         )
@@ -86,9 +91,7 @@ def cross_entropy(
 
     Arguments, shapes and errors are those of `kl_divergence`.
     """
-    return CrossEntropy()(
-        p, q, axis=axis, where=where, base=base, implementation=implementation
-    )
+    return CrossEntropy()(p, q, axis=axis, where=where, base=base, implementation=implementation)
 
 
 def entropy(
@@ -164,7 +167,7 @@ def self_information(
     return jnp.moveaxis(value, -1, form.axis) / log_base
 
 
-def _joint(joint: Any, axes: Any, where: Any) -> tuple[Array, tuple[int, int]]:
+def _joint(joint: Any, axes: Any, where: Any) -> Array:
     """The table as probabilities with its two axes last."""
     match joint:
         case Labels():
@@ -195,14 +198,12 @@ def _joint(joint: Any, axes: Any, where: Any) -> tuple[Array, tuple[int, int]]:
     table = table.astype(jnp.float64 if table.dtype == jnp.float64 else jnp.float32)
     mask = True if where is None else where
     if isinstance(joint, Logits):
-        flat = (table / jnp.asarray(joint.temperature, table.dtype)).reshape(
-            *table.shape[:-2], -1
-        )
+        flat = (table / jnp.asarray(joint.temperature, table.dtype)).reshape(*table.shape[:-2], -1)
         flat = jnp.where(jnp.broadcast_to(mask, table.shape).reshape(flat.shape), flat, -jnp.inf)
         table = jax.nn.softmax(flat, axis=-1).reshape(table.shape)
     elif isinstance(joint, LogProbs):
         table = jnp.exp(table)
-    return jnp.where(mask, table, 0), shape
+    return jnp.where(mask, table, 0)
 
 
 def _flat(table: Array) -> Array:
@@ -216,7 +217,7 @@ def joint_entropy(
     joint: Any, axes: tuple[int, int] = (-2, -1), *, where: Any = None, base: float | None = None
 ) -> Array:
     """Joint entropy H(X, Y) = -sum p(x, y) log p(x, y) of a table; x along axes[0], y axes[1]."""
-    return entropy(_flat(_joint(joint, axes, where)[0]), base=base)
+    return entropy(_flat(_joint(joint, axes, where)), base=base)
 
 
 def conditional_entropy(
@@ -226,7 +227,7 @@ def conditional_entropy(
 
     At least 0 and at most H(X). Swap `axes` for H(Y | X).
     """
-    table, _ = _joint(joint, axes, where)
+    table = _joint(joint, axes, where)
     given = jnp.broadcast_to(_marginal(table, axis=-2), table.shape)
     return divergence(_ConditionalEntropy(), _flat(table), _flat(given), base=base)
 
@@ -240,7 +241,7 @@ def mutual_information(
     marginals (squared, so below 1e-13 in float32). A table of mass m counts as m times the
     normalised one. Differentiable; H(X) + H(Y) - H(X, Y) without its cancellation.
     """
-    table, _ = _joint(joint, axes, where)
+    table = _joint(joint, axes, where)
     mass = _marginal(table, axis=(-2, -1))
     product = _marginal(table, axis=-1) * (
         _marginal(table, axis=-2) / jnp.where(mass == 0, 1, mass)

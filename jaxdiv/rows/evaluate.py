@@ -28,9 +28,7 @@ class Rows:
         """The largest log(p/q) on the support of p."""
         pair = pair_of(self.p, self.q)
         some_p, some_q = self.p.support(), self.q.support()
-        ratio = jnp.where(
-            some_p & some_q, pair.log_ratio, jnp.where(some_p, jnp.inf, -jnp.inf)
-        )
+        ratio = jnp.where(some_p & some_q, pair.log_ratio, jnp.where(some_p, jnp.inf, -jnp.inf))
         return jnp.where(invalid(self.p, self.q), jnp.nan, jnp.max(ratio, axis=-1))
 
     def sides(self) -> tuple[Side, Side]:

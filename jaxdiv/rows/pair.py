@@ -50,10 +50,9 @@ class Side:
         if self.linear:
             return ~jnp.all((x >= 0) & (x < jnp.inf), axis=-1)
         bad = ~jnp.all(x < jnp.inf, axis=-1)  # catches NaN and +inf
-        if self.chart == "logits":
-            bad |= ~jnp.any(x > -jnp.inf, axis=-1)
-            if self.temperature is not None:
-                bad |= ~((self.temperature > 0) & (self.temperature < jnp.inf))
+        bad |= ~jnp.any(x > -jnp.inf, axis=-1)
+        if self.temperature is not None:
+            bad |= ~((self.temperature > 0) & (self.temperature < jnp.inf))
         return bad
 
 
@@ -117,9 +116,7 @@ class Pair(NamedTuple):
     def log_affinity(self, alpha: Array | float) -> tuple[Array, Array]:
         """alpha log p + (1 - alpha) log q as a pair."""
         alpha = jnp.asarray(alpha, self.p.dtype)
-        return _log_affinity(
-            alpha, self.log_q, self.log_q_low, self.log_ratio, self.log_ratio_low
-        )
+        return _log_affinity(alpha, self.log_q, self.log_q_low, self.log_ratio, self.log_ratio_low)
 
     def affinity(self, alpha: Array | float) -> Array:
         """p^alpha q^(1 - alpha), overflowing only where the value does."""

@@ -148,9 +148,10 @@ def _edge(edge: Edge, zero_linear: bool, other_linear: bool) -> tuple[Array, Arr
 def log_affinity(alpha: Array, side_p: Side, side_q: Side) -> Array:
     """log sum p^alpha q^(1 - alpha) of each row, by a log-sum-exp that cannot overflow.
 
-    For alpha >= 0, with 0^0 = 0 for p: at alpha = 0 it is the log of q's mass on p's support.
+    For alpha >= 0, with 0^0 = 0: at alpha = 0 it is the log of q's mass on p's support, and at 1
+    that of p's mass on q's.
     """
-    high, top, total = _affinity_parts(alpha, side_p, side_q)
+    _, top, total = _affinity_parts(alpha, side_p, side_q)
     finite = jnp.abs(top) < jnp.inf
     value = jnp.where(finite, top + jnp.log(jnp.where(finite, total, 1)), top)
     return jnp.where(invalid(side_p, side_q), jnp.nan, value)
@@ -161,7 +162,7 @@ def _affinity_parts(alpha: Array, side_p: Side, side_q: Side) -> tuple[Array, Ar
     pair = pair_of(side_p, side_q)
     some_p, some_q = side_p.support(), side_q.support()
     high, low = pair.log_affinity(alpha)
-    q_zero = jnp.where(alpha > 1, jnp.inf, jnp.where(alpha == 1, pair.log_p, -jnp.inf))
+    q_zero = jnp.where(alpha > 1, jnp.inf, -jnp.inf).astype(high.dtype)
     high = jnp.where(some_p & some_q, high, jnp.where(some_p, q_zero, -jnp.inf))
     top = jax.lax.stop_gradient(jnp.max(high, axis=-1))
     shift = jnp.where(jnp.abs(top) < jnp.inf, top, 0)[..., None]

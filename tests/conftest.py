@@ -1,0 +1,29 @@
+"""Settings that the whole suite runs under.
+
+JAX's strictest promotion rules, so that no test passes by an implicit conversion, and float32
+by default, as users have it. A test that needs float64 asks for the `x64` fixture or, inside
+`@given`, enters `jax.enable_x64(True)` itself.
+"""
+
+import os
+from collections.abc import Iterator
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read when JAX is imported
+
+import jax
+import pytest
+from hypothesis import settings
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The first example of a test compiles and takes as long as it takes.
+settings.register_profile("jaxdiv", deadline=None, derandomize="CI" in os.environ, print_blob=True)
+settings.load_profile("jaxdiv")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """float64 for one test: `@pytest.mark.usefixtures("x64")`."""
+    with jax.enable_x64(True):
+        yield
