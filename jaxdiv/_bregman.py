@@ -86,8 +86,8 @@ class ItakuraSaito(Separable):
 class Bregman(Separable):
     """The Bregman divergence of a user's convex potential phi, a scalar function.
 
-    phi is written in jax.numpy for x > 0. At 0 it is evaluated as it is, and where that is NaN
-    (x log x written plainly) at the smallest normal number.
+    phi is written in jax.numpy for x > 0. Its value and slopes at 0 are taken there, and where that
+    gives NaN (x log x written plainly), found by probing near 0.
     """
 
     potential: Callable[[Array], Array] = static()
@@ -97,37 +97,38 @@ class Bregman(Separable):
         if not callable(self.potential):
             raise TypeError(f"potential must be a function of a scalar, but is {self.potential!r}")
 
-    def _remainder(self, pair: "Pair"):
-        phi, first, second = (num.derivative(self.potential, order) for order in range(3))
+    def _parts(self, pair: "Pair"):
+        first, second = num.derivative(self.potential, 1), num.derivative(self.potential, 2)
         q, difference = pair.q, pair.difference
         near = jnp.abs(pair.log_ratio) <= 1
         small = jnp.where(near, difference, 0)
         points, u, w = num.along(q, small)
         curvature = w * second(points)
-        remainder = small * small * jnp.sum((1 - u) * curvature, 0)
-        at_p, at_q, slope = phi(pair.p), phi(q), first(q)
-        direct = at_p - at_q - slope * difference
+        rise = first(pair.p) - first(q)
         # As for f-divergences: where the potential has a kink the direct form is right.
-        scale = jnp.abs(at_p) + jnp.abs(at_q) + jnp.abs(slope * difference)
-        near &= jnp.abs(remainder - direct) <= 64 * jnp.finfo(q.dtype).eps * scale
-        return near, small, curvature, remainder, direct
+        near &= num.same_rise(rise, small, curvature, jnp.abs(first(pair.p)) + jnp.abs(first(q)))
+        return near, small, u, curvature, rise
 
     def term(self, pair: "Pair") -> Array:
-        near, _, _, remainder, direct = self._remainder(pair)
+        phi, first = num.derivative(self.potential, 0), num.derivative(self.potential, 1)
+        near, small, u, curvature, _ = self._parts(pair)
+        remainder = small * small * jnp.sum((1 - u) * curvature, 0)
+        direct = phi(pair.p) - phi(pair.q) - first(pair.q) * pair.difference
         return jnp.where(near, remainder, jnp.maximum(direct, 0))
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
-        near, small, curvature, _, _ = self._remainder(pair)
-        _, first, second = (num.derivative(self.potential, order) for order in range(3))
-        slopes = first(pair.p) - first(pair.q)
-        by_p = jnp.where(near, small * jnp.sum(curvature, 0), slopes)
+        near, small, _, curvature, rise = self._parts(pair)
+        by_p = jnp.where(near, small * jnp.sum(curvature, 0), rise)
+        second = num.derivative(self.potential, 2)
         return pair.p * by_p, -pair.q * second(pair.q) * pair.difference
 
     def _at_zero(self, like: Array, order: int) -> Array:
-        """phi or a derivative at 0; where it is NaN, near 0."""
+        """phi or a derivative at 0; where that is NaN, the limit by probing."""
         tiny = float(jnp.finfo(like.dtype).tiny)
-        ends = num.derivative(self.potential, order)(jnp.asarray([0.0, tiny], like.dtype))
-        return jnp.where(jnp.isnan(ends[0]), ends[1], ends[0])
+        ends = jnp.asarray([0.0, tiny, tiny**0.5], like.dtype)
+        at_zero, fine, coarse = num.derivative(self.potential, order)(ends)
+        limit = num.settles(coarse, fine, -_INF if order == 1 else _INF)
+        return jnp.where(jnp.isnan(at_zero), limit, at_zero)
 
     def at_p_zero(self, pair: "Pair") -> Edge:
         phi, first, second = (num.derivative(self.potential, order) for order in range(3))

@@ -363,27 +363,27 @@ class FDivergence(Homogeneous):
         t = jnp.minimum(1 + x, jnp.finfo(dtype).max)
         near = jnp.abs(pair.log_ratio) <= 1
         small = jnp.where(near, x, 0)
-        far = jnp.where(near, 2, t)
         points, u, w = num.along(jnp.ones_like(small), small)
         curvature = w * second(points)
-        remainder = small * small * jnp.sum((1 - u) * curvature, 0)
-        # The remainder formula needs a smooth f. Where f has a kink between 1 and t the two
-        # forms disagree by more than their rounding, and the direct one is right.
-        value = f(t)
-        direct = value - f_one - slope_one * x
-        scale = jnp.abs(value) + jnp.abs(f_one) + jnp.abs(slope_one * x)
-        near &= jnp.abs(remainder - direct) <= 64 * jnp.finfo(dtype).eps * scale
-        return near, small, points, curvature, remainder, direct, t, x, first, slope_one, far
+        rise = first(t) - slope_one
+        # The remainder formula needs a smooth f. Where f' jumps between 1 and t, f'(t) - f'(1)
+        # is not the integral of f'', and the direct form is right.
+        near &= num.same_rise(rise, small, curvature, jnp.abs(first(t)) + jnp.abs(slope_one))
+        # t is 1 + x rounded; the rest of x is carried by the slope.
+        inside = jnp.abs(pair.log_ratio) <= 1
+        direct = f(t) - f_one - slope_one * (t - 1) + rise * jnp.where(inside, x - (t - 1), 0)
+        return near, small, points, u, curvature, rise, direct, t
 
     def term(self, pair: "Pair") -> Array:
-        near, _, _, _, remainder, direct, t, _, _, _, _ = self._parts(pair)
+        near, small, _, u, curvature, _, direct, t = self._parts(pair)
         # For t > 1 through p, since q may have underflowed.
         outside = jnp.where(t > 1, pair.p * (direct / jnp.where(t > 1, t, 1)), pair.q * direct)
-        return jnp.where(near, pair.q * remainder, jnp.maximum(outside, 0))
+        remainder = pair.q * small * small * jnp.sum((1 - u) * curvature, 0)
+        return jnp.where(near, remainder, jnp.maximum(outside, 0))
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
-        near, small, points, curvature, _, direct, t, _, first, slope_one, _ = self._parts(pair)
-        by_p = jnp.where(near, small * jnp.sum(curvature, 0), first(t) - slope_one)
+        near, small, points, _, curvature, rise, direct, t = self._parts(pair)
+        by_p = jnp.where(near, small * jnp.sum(curvature, 0), rise)
         above = t > 1
         safe = jnp.where(above, t, 1)
         outside = jnp.where(above, pair.p * (direct / safe - by_p), pair.q * (direct - t * by_p))
@@ -396,14 +396,10 @@ class FDivergence(Homogeneous):
         f_one, slope_one = self._at_one(dtype)
         tiny = float(jnp.finfo(dtype).tiny)
 
-        def settles(coarse: Array, fine: Array, otherwise: float) -> Array:
-            agree = jnp.abs(fine - coarse) <= 0.1 * jnp.abs(fine) + 1e-6
-            return jnp.where(agree & jnp.isfinite(fine), fine, otherwise)
-
         ends = jnp.asarray([0.0, tiny, tiny**0.5], dtype)
         values, slopes = f(ends), first(ends)
         if self.at_zero is None:
-            zero = jnp.where(jnp.isnan(values[0]), settles(values[2], values[1], _INF), values[0])
+            zero = jnp.where(jnp.isnan(values[0]), num.settles(values[2], values[1], _INF), values[0])
         else:
             zero = jnp.asarray(self.at_zero, dtype)
         at_zero = Limit(
@@ -412,13 +408,13 @@ class FDivergence(Homogeneous):
             jnp.where(
                 jnp.isfinite(zero),
                 0.0,
-                settles(slopes[2] * ends[2], slopes[1] * ends[1], -_INF),
+                num.settles(slopes[2] * ends[2], slopes[1] * ends[1], -_INF),
             ),
         )
         far = jnp.asarray([2.0**60, 2.0**120], dtype)
         slopes = first(far)
         if self.slope is None:
-            slope = settles(slopes[0], slopes[1], _INF)
+            slope = num.settles(slopes[0], slopes[1], _INF)
         else:
             slope = jnp.asarray(self.slope, dtype)
         # The reversed generator's slope at 0 is lim f(t) - t f'(t); f(1) - f'(1) normalises it.
@@ -429,10 +425,10 @@ class FDivergence(Homogeneous):
             slope - slope_one,
             jnp.where(
                 jnp.isfinite(slope),
-                settles(intercepts[0], intercepts[1], -_INF) - f_one + slope_one,
+                num.settles(intercepts[0], intercepts[1], -_INF) - f_one + slope_one,
                 -_INF,
             ),
-            jnp.where(jnp.isfinite(slope), 0.0, settles(growth[0], growth[1], -_INF)),
+            jnp.where(jnp.isfinite(slope), 0.0, num.settles(growth[0], growth[1], -_INF)),
         )
 
     def claims(self) -> Claims:

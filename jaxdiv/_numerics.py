@@ -356,3 +356,20 @@ def along(x: Array, difference: Array) -> tuple[Array, Array, Array]:
     shape = (-1,) + (1,) * x.ndim
     u, w = nodes.reshape(shape), weights.reshape(shape)
     return x[None] + u * difference[None], jnp.asarray(u), jnp.asarray(w)
+
+
+def same_rise(rise: Array, difference: Array, curvature: Array, scale: Array) -> Array:
+    """Whether a derivative rises by the integral of the next one, up to rounding.
+
+    `curvature` holds weight * f'' at the points of `along`. It does not where f has a kink, which
+    quadrature of f'' cannot see, or is too rough for it.
+    """
+    integral = difference * jnp.sum(curvature, 0)
+    scale = scale + jnp.sum(jnp.abs(curvature), 0)
+    return jnp.abs(rise - integral) <= 128 * jnp.finfo(rise.dtype).eps * scale
+
+
+def settles(coarse: Array, fine: Array, otherwise: float) -> Array:
+    """`fine`, the later of two probes towards a limit, if they agree to a tenth."""
+    agree = jnp.abs(fine - coarse) <= 0.1 * jnp.abs(fine) + 1e-6
+    return jnp.where(agree & jnp.isfinite(fine), fine, otherwise)
