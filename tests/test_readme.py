@@ -1,0 +1,30 @@
+"""What the README shows is true: its code runs, its tables are the printed ones."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_there_is_code_to_run():
+    assert len(BLOCKS) >= 2
+    assert len(BLOCKS[0].strip().splitlines()) <= 15
+
+
+@pytest.mark.parametrize("index", range(len(BLOCKS)))
+def test_code_blocks_run(index, monkeypatch):
+    # The README's reader has JAX's default promotion rules.
+    import jax
+
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        exec(compile(BLOCKS[index], f"README block {index}", "exec"), {})
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
