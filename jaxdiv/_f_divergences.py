@@ -34,6 +34,11 @@ def _positive(x: Array) -> Array:
     return jnp.where(x > 0, x, 1)
 
 
+def _product(mass: Array, x: Array) -> Array:
+    """mass * x, 0 for a mass that underflowed, though x may have overflowed."""
+    return jnp.where(mass > 0, mass * jnp.where(mass > 0, x, 0), 0)
+
+
 def _kl_term(p: Array, q: Array, difference: Array, log_ratio: Array) -> Array:
     """p log(p/q) - p + q = p (x - log(1 + x)) with x = (q - p)/p."""
     x = -difference / _positive(p)
@@ -149,7 +154,7 @@ class JensenShannon(Homogeneous):
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         _, _, _, ratio_p, ratio_q = self._mixture(pair)
-        return self.weight * pair.p * ratio_p, (1 - self.weight) * pair.q * ratio_q
+        return self.weight * (pair.p * ratio_p), (1 - self.weight) * (pair.q * ratio_q)
 
     def limits(self) -> tuple[Limit, Limit]:
         w = jnp.asarray(self.weight)
@@ -371,13 +376,17 @@ class FDivergence(Homogeneous):
         near &= num.same_rise(rise, small, curvature, jnp.abs(first(t)) + jnp.abs(slope_one))
         # t is 1 + x rounded; the rest of x is carried by the slope.
         inside = jnp.abs(pair.log_ratio) <= 1
-        direct = f(t) - f_one - slope_one * (t - 1) + rise * jnp.where(inside, x - (t - 1), 0)
+        lost = jnp.where(inside, rise, 0) * jnp.where(inside, x - (t - 1), 0)
+        direct = f(t) - f_one - slope_one * (t - 1) + lost
         return near, small, points, u, curvature, rise, direct, t
 
     def term(self, pair: "Pair") -> Array:
         near, small, _, u, curvature, _, direct, t = self._parts(pair)
         # For t > 1 through p, since q may have underflowed.
-        outside = jnp.where(t > 1, pair.p * (direct / jnp.where(t > 1, t, 1)), pair.q * direct)
+        above = t > 1
+        outside = jnp.where(
+            above, _product(pair.p, direct / jnp.where(above, t, 1)), pair.q * direct
+        )
         remainder = pair.q * small * small * jnp.sum((1 - u) * curvature, 0)
         return jnp.where(near, remainder, jnp.maximum(outside, 0))
 
@@ -386,9 +395,11 @@ class FDivergence(Homogeneous):
         by_p = jnp.where(near, small * jnp.sum(curvature, 0), rise)
         above = t > 1
         safe = jnp.where(above, t, 1)
-        outside = jnp.where(above, pair.p * (direct / safe - by_p), pair.q * (direct - t * by_p))
+        outside = jnp.where(
+            above, _product(pair.p, direct / safe - by_p), pair.q * (direct - t * by_p)
+        )
         by_q = jnp.where(near, -pair.q * small * jnp.sum(points * curvature, 0), outside)
-        return pair.p * by_p, by_q
+        return _product(pair.p, by_p), by_q
 
     def limits(self) -> tuple[Limit, Limit]:
         f, first = num.derivative(self.f, 0), num.derivative(self.f, 1)

@@ -136,8 +136,8 @@ def negate_pair(a: tuple[Array, Array]) -> tuple[Array, Array]:
 
 
 def exp_pair(hi: Array, lo: Array) -> Array:
-    """exp(hi + lo); 2 ulp."""
-    return jnp.exp(hi) * (1 + lo)
+    """exp(hi + lo); 2 ulp. Where lo is not small exp(hi) is 0 or infinite anyway."""
+    return jnp.exp(hi) * (1 + jnp.clip(lo, -0.5, 0.5))
 
 
 # --- elementary functions near their zeros ---------------------------------------------------

@@ -93,13 +93,17 @@ class Pair(NamedTuple):
         )
 
     def scaled(self) -> "Pair":
-        """The pair with tiny entries multiplied by 2^60.
+        """The pair with tiny entries multiplied by a power of two.
 
         Derivatives of a function homogeneous of degree 1 do not change, and products such as
-        p log(p/q) no longer underflow before they are divided by p.
+        p log(p/q) / 2 no longer underflow before they are divided by p.
         """
-        tiny = jnp.maximum(self.p, self.q) < 2.0**-60
-        factor = jnp.where(tiny, 2.0**60, 1).astype(self.p.dtype)
+        double = num.is_double(self.p)
+        half = 500 if double else 60  # powers of two: about half of the range
+        low = 2.0**26 * float(jnp.finfo(self.p.dtype).tiny)
+        both = jnp.maximum(self.p, self.q) < 2.0**-half
+        one = jnp.minimum(self.p, self.q) < low
+        factor = jnp.where(both, 2.0**half, jnp.where(one, 2.0**24, 1)).astype(self.p.dtype)
         shift = num.log_pair(factor)
         log_p, log_p_low = num.add_pairs((self.log_p, self.log_p_low), shift)
         log_q, log_q_low = num.add_pairs((self.log_q, self.log_q_low), shift)
@@ -289,7 +293,7 @@ def mass_tangents(side: Side, tangent: Any, mass: Array) -> tuple[Array, Array]:
 
 def log_tangent(side: Side, tangent: Any, mass: Array) -> Array:
     """Tangent of log mass: the given one for "log", the centred one for "logits"."""
-    x_dot = jnp.where(side.support(), tangent.values, 0)
+    x_dot = tangent.values
     if side.chart == "log":
         return x_dot
     if side.temperature is not None:

@@ -85,9 +85,8 @@ def _tangent(primals, tangents) -> Array:
             (side_q, dot_q, by_q, pair.raw_q),
         ):
             if dot is not None:
-                direction = dot.values if side.linear else log_tangent(side, dot, raw)
                 weight = jnp.ones_like(mass) if side.linear else mass
-                total = total + contract(jnp.where(bad, jnp.nan, partial), direction, weight)
+                total = total + contract(jnp.where(bad, jnp.nan, partial), side, dot, raw, weight)
     if by_parameters is not None:
         _, along_parameters = jax.jvp(
             lambda d: num.row_sum(_entries(d, pair, some_p, some_q)),
@@ -98,19 +97,25 @@ def _tangent(primals, tangents) -> Array:
     return total
 
 
-def contract(coefficient: Array, direction: Array, weight: Array) -> Array:
-    """The row sum of coefficient * direction, linear in `direction`, infinities included.
+def contract(coefficient: Array, side: Side, dot: Side, mass: Array, weight: Array) -> Array:
+    """The row sum of coefficient times the tangent in the side's chart, infinities included.
 
-    An infinite coefficient would make NaN of a zero tangent; it acts as two finite factors,
-    (t 2^100) 2^100, and among several infinite ones in a row, in proportion to `weight`.
+    An infinite coefficient would make NaN of a zero tangent and, in reverse mode, of the centring
+    of logits; it acts as two finite factors, (t 2^100) 2^100, one on either side of the sum. Among
+    several in a row they act in proportion to `weight`.
     """
     infinite = jnp.isinf(coefficient)
-    finite = num.row_sum(jnp.where(infinite, 0, coefficient) * direction)
-    big = jnp.asarray(2.0 ** (1000 if num.is_double(direction) else 100), direction.dtype)
+    finite = num.row_sum(jnp.where(infinite, 0, coefficient) * _direction(side, dot, mass))
     signed = jnp.where(infinite, jnp.sign(coefficient) * weight, 0)
     # Chosen per row, so that rows without infinities add an exact zero.
-    factor = jnp.where(jnp.any(infinite, axis=-1), big, 0)
-    return finite + num.row_sum(signed * direction) * factor * factor
+    big = 2.0 ** (1000 if num.is_double(finite) else 100)
+    factor = jnp.where(jnp.any(infinite, axis=-1), big, 0).astype(finite.dtype)
+    scaled = jax.tree.map(lambda t: t * factor[..., None], dot)
+    return finite + num.row_sum(signed * _direction(side, scaled, mass)) * factor
+
+
+def _direction(side: Side, dot: Side, mass: Array) -> Array:
+    return dot.values if side.linear else log_tangent(side, dot, mass)
 
 
 def _keep(derivative: Array, value: Array) -> Array:
@@ -200,8 +205,7 @@ def _log_affinity_tangent(primals, tangents) -> Array:
             partial = partial / jnp.where(side.support(), side.values, 1)
             partial = jnp.where(empty & alone & (power > 0), jnp.inf, partial)
         partial = jnp.where(steep, sign * jnp.inf, partial)
-        direction = dot.values if side.linear else log_tangent(side, dot, mass)
         weight = jnp.ones_like(mass) if side.linear else pair.raw_p
         bad = invalid(side_p, side_q)[..., None]
-        total = total + contract(jnp.where(bad, jnp.nan, partial), direction, weight)
+        total = total + contract(jnp.where(bad, jnp.nan, partial), side, dot, mass, weight)
     return total + num.row_sum(share * pair.log_ratio * alpha_dot)
