@@ -21,6 +21,7 @@ from ._divergence import (
     concrete,
     declare,
     static,
+    times,
 )
 
 if TYPE_CHECKING:
@@ -388,7 +389,11 @@ class FDivergence(Homogeneous):
             above, _product(pair.p, direct / jnp.where(above, t, 1)), pair.q * direct
         )
         remainder = pair.q * small * small * jnp.sum((1 - u) * curvature, 0)
-        return jnp.where(near, remainder, jnp.maximum(outside, 0))
+        # Where p/q or f(p/q) overflows only the limit of f(t)/t is known.
+        slope = times(jnp.asarray(self.limits()[1].value, t.dtype), pair.p)
+        known = jnp.isfinite(direct) & (t < jnp.finfo(t.dtype).max)
+        outside = jnp.where(known, jnp.maximum(outside, 0), slope)
+        return jnp.where(near, remainder, outside)
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         near, small, points, _, curvature, rise, direct, t = self._parts(pair)

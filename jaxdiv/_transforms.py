@@ -42,13 +42,14 @@ def _renyi(rows: "Rows", alpha: Array) -> Array:
     mass_p, mass_q = rows.masses()
     mass = row_alpha * mass_p + (1 - row_alpha) * mass_q
     divergence = rows.sum(Alpha(alpha))
-    mean = divergence / jnp.where(mass == 0, 1, mass)
     one = row_alpha == 1
-    # At alpha = 1 an infinite KL times 0; elsewhere nothing is hidden from d/d alpha.
-    excess = row_alpha * (row_alpha - 1) * jnp.where(one & jnp.isinf(mean), 0, mean)
-    near = one | ((excess > -0.5) & (excess <= 1)) | jnp.isnan(divergence)
-    safe_mean, safe_excess = jnp.where(near, mean, 0), jnp.where(near, excess, 0)
-    value = row_alpha * safe_mean * num.log1p_over(safe_excess)
+    # An infinite sum goes on as its logarithm, or at alpha = 1 as it is.
+    endless = divergence == _INF
+    mean = jnp.where(endless, 0, divergence) / jnp.where(mass == 0, 1, mass)
+    excess = row_alpha * (row_alpha - 1) * mean
+    near = one | (~endless & (excess > -0.5) & (excess <= 1)) | jnp.isnan(divergence)
+    value = row_alpha * jnp.where(near, mean, 0) * num.log1p_over(jnp.where(near, excess, 0))
+    value = value + jnp.where(one & endless, divergence, 0)
     far = rows.log_affinity(jnp.where(jnp.asarray(alpha) == 1, 2, alpha))
     far = jnp.where(near, 0, far) - jnp.log(jnp.where(near, 1, mass))
     return jnp.where(near, value, far / jnp.where(one, 1, row_alpha - 1))

@@ -300,4 +300,11 @@ def log_tangent(side: Side, tangent: Any, mass: Array) -> Array:
         top = jnp.max(side.values, axis=-1, keepdims=True)
         centred = jnp.where(side.support(), side.values - lax.stop_gradient(top), 0)
         x_dot = (x_dot - centred / side.temperature * tangent.temperature) / side.temperature
+    # Centred at the likeliest outcome before the mean is taken off: where one outcome has nearly
+    # all the mass its gradient is, exactly, minus the sum of the others', which a difference of
+    # nearly equal numbers would lose.
+    first = jnp.argmax(mass, axis=-1, keepdims=True).astype(jnp.int32)
+    likeliest = lax.broadcasted_iota(jnp.int32, mass.shape, mass.ndim - 1) == first
+    top = jnp.sum(jnp.where(likeliest, x_dot, 0), axis=-1, keepdims=True)
+    x_dot = jnp.where(likeliest, 0, x_dot - top)
     return x_dot - num.row_sum(mass * x_dot)[..., None]
