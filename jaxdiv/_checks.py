@@ -79,6 +79,20 @@ def check_base(base: Any, logarithmic: bool, what: str) -> float:
     return math.log(base)
 
 
+def check_where(where: Array, shape: tuple[int, ...]) -> None:
+    """A mask of booleans that broadcasts to the arguments' shape."""
+    if where.dtype != jnp.bool_:
+        raise TypeError(f"where must be booleans, but has dtype {where.dtype}")
+    try:
+        fits = jnp.broadcast_shapes(where.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"where must broadcast to the arguments' shape {shape}, but has shape {where.shape}"
+        )
+
+
 def check_implementation(implementation: Any) -> None:
     """The evaluation path; "auto" chooses."""
     accepted = ("auto", "reference")

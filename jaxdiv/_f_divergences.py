@@ -197,7 +197,13 @@ class SquaredHellinger(Homogeneous):
     formula: ClassVar[str] = "sum (sqrt p - sqrt q)^2 / 2"
 
     def _roots(self, pair: "Pair") -> tuple[Array, Array, Array]:
-        root_p, root_q = num.safe_sqrt(pair.p), num.safe_sqrt(pair.q)
+        def root(mass: Array, log_mass: Array) -> Array:
+            # The square root of a mass that underflowed need not underflow.
+            normal = mass >= jnp.finfo(mass.dtype).tiny
+            safe = num.safe_sqrt(jnp.where(normal, mass, 0))
+            return jnp.where(normal, safe, jnp.exp(0.5 * jnp.where(normal, 0, log_mass)))
+
+        root_p, root_q = root(pair.p, pair.log_p), root(pair.q, pair.log_q)
         return root_p, root_q, pair.difference / _positive(root_p + root_q)
 
     def term(self, pair: "Pair") -> Array:
@@ -415,7 +421,9 @@ class FDivergence(Homogeneous):
         ends = jnp.asarray([0.0, tiny, tiny**0.5], dtype)
         values, slopes = f(ends), first(ends)
         if self.at_zero is None:
-            zero = jnp.where(jnp.isnan(values[0]), num.settles(values[2], values[1], _INF), values[0])
+            zero = jnp.where(
+                jnp.isnan(values[0]), num.settles(values[2], values[1], _INF), values[0]
+            )
         else:
             zero = jnp.asarray(self.at_zero, dtype)
         at_zero = Limit(

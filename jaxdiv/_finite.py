@@ -67,6 +67,8 @@ def as_noun(name: str, value: Any) -> Noun:
             return Probs(checks.as_array(f"{name}.probs", x))
         case LogProbs(x):
             return LogProbs(checks.as_array(f"{name}.log_probs", x))
+        case Logits(x, None):
+            return Logits(checks.as_array(f"{name}.logits", x), None)
         case Logits(x, temperature):
             checks.check_scalar(
                 f"{name}.temperature",
@@ -79,6 +81,7 @@ def as_noun(name: str, value: Any) -> Noun:
             one = checks.concrete(temperature) and float(temperature) == 1
             return Logits(array, None if one else temperature)
         case Labels(x, num_classes, smoothing):
+            smoothing = 0.0 if smoothing is None else smoothing
             checks.check_scalar(f"{name}.smoothing", smoothing, "in [0, 1]", lambda s: 0 <= s <= 1)
             if num_classes is not None and (
                 isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1
@@ -167,18 +170,8 @@ def layout(nouns: dict[str, Noun], axis: Any, where: Any) -> Layout:
                     f"{low if low < 0 else high} is among them"
                 )
     if where is not None:
-        if where.dtype != jnp.bool_:
-            raise TypeError(f"where must be booleans, but has dtype {where.dtype}")
         place = len(batch) + 1 + axis
-        full = (*batch[:place], size, *batch[place:])
-        try:
-            fits = jnp.broadcast_shapes(where.shape, full) == full
-        except ValueError:
-            fits = False
-        if not fits:
-            raise ValueError(
-                f"where must broadcast to the arguments' shape {full}, but has shape {where.shape}"
-            )
+        checks.check_where(where, (*batch[:place], size, *batch[place:]))
     return Layout(axis, size, ndim, compute_dtype(*nouns.values()))
 
 
@@ -222,7 +215,7 @@ def side(noun: Noun, where: Array | None, form: Layout) -> Side:
                     count = jnp.sum(where, axis=-1, keepdims=True).astype(form.dtype)
                     uniform = 1 / jnp.maximum(count, 1)
                 masses = (1 - s) * masses + s * uniform
-                masses = jnp.where((s >= 0) & (s <= 1), masses, jnp.nan)
+                masses = jnp.where((s >= 0) & (s <= 1), 1, jnp.nan) * masses
             known = jnp.any(hot, axis=-1, keepdims=True)
             masses = jnp.where(known, masses, jnp.nan)
             masses = masses.reshape((1,) * (form.ndim - masses.ndim) + masses.shape)
@@ -248,7 +241,8 @@ def _evaluate(divergence: Divergence, p: Noun, q: Noun, where: Array | None, *, 
     side_p, side_q, mask = sides(p, q, where, form)
     divergence = jax.tree.map(lambda x: jnp.asarray(x, form.dtype), divergence)
     value = divergence.evaluate(Rows(side_p, side_q))
-    value = jnp.where(jnp.asarray(divergence.valid()), value, jnp.nan)
+    # A product, so that derivatives are NaN too.
+    value = value * jnp.where(jnp.asarray(divergence.valid()), 1, jnp.nan).astype(value.dtype)
     if mask is not None:
         value = jnp.where(jnp.any(mask, axis=-1), value, 0)
     return value

@@ -144,7 +144,10 @@ class Tsallis(Divergence):
         alpha = jnp.asarray(self.alpha, rows.dtype)
         mass_p, mass_q = rows.masses()
         mass = alpha * mass_p + (1 - alpha) * mass_q
-        return alpha * rows.sum(Alpha(alpha)) / jnp.where(mass == 0, 1, mass)
+        divergence = rows.sum(Alpha(alpha))
+        # An infinite sum is infinite in the entries that make it so, not through the mass.
+        mass = jnp.where(jnp.isinf(divergence), jax.lax.stop_gradient(mass), mass)
+        return alpha * divergence / jnp.where(mass == 0, 1, mass)
 
     def claims(self) -> Claims:
         a = float(self.alpha)

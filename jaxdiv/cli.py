@@ -19,9 +19,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _version() -> str:
-    from importlib.metadata import version
+    from . import __version__
 
-    return f"jaxdiv {version('jaxdiv')}"
+    return f"jaxdiv {__version__}"
 
 
 class _Version(argparse.Action):

@@ -188,8 +188,7 @@ def _joint(joint: Any, axes: Any, where: Any) -> Array:
         raise ValueError(f"axes must be two different axes, but is {axes!r}")
     if where is not None:
         where = jnp.asarray(where)
-        if where.dtype != jnp.bool_:
-            raise TypeError(f"where must be booleans, but has dtype {where.dtype}")
+        checks.check_where(where, table.shape)
         where = jnp.moveaxis(jnp.broadcast_to(where, table.shape), (first, second), (-2, -1))
     table = jnp.moveaxis(table, (first, second), (-2, -1))
     shape = table.shape[-2:]

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
-from oracles import ORACLES, from_probs, ulp_error
 
 import jaxdiv as jd
 from jaxdiv import _bregman, _f_divergences, _transforms, _verbs
 from jaxdiv._divergence import Divergence, Homogeneous, Reverse, Symmetrised
 from jaxdiv.rows.pair import Side, pair_of
+from oracles import ORACLES, from_probs, ulp_error
 
 VERBS = {
     name: f
@@ -61,9 +61,7 @@ def test_a_row_says_what_it_is(name):
 
 
 HOMOGENEOUS = [
-    name
-    for name, entry in jd.CATALOGUE.items()
-    if getattr(entry.divergence, "homogeneous", False)
+    name for name, entry in jd.CATALOGUE.items() if getattr(entry.divergence, "homogeneous", False)
 ]
 
 

@@ -84,10 +84,15 @@ def test_derivatives_of_log_probabilities(name):
     )
 
 
+SLOW_NESTINGS = ["reverse_kl", "js", "chi2", "renyi_2", "bregman"]
+
+
 @pytest.mark.core
 @pytest.mark.parametrize("chart", ["probs", "logits"])
 @pytest.mark.parametrize(
-    "name", ["kl", "reverse_kl", "js", "alpha_half", "chi2", "renyi_2", "f_divergence", "bregman"]
+    "name",
+    ["kl", "alpha_half", "f_divergence"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in SLOW_NESTINGS],
 )
 def test_all_nestings_of_forward_and_reverse_agree(name, chart):
     f, _, _, hessian = functions(name, chart)

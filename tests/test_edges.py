@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles import ORACLES, from_log_probs, from_logits, from_probs, gradient, ulp_error
 
 import jaxdiv as jd
+from oracles import ORACLES, from_log_probs, from_logits, from_probs, gradient, ulp_error
 
 NAMES = sorted(jd.CATALOGUE)
 INF, NAN = np.inf, np.nan
@@ -110,9 +110,14 @@ def mpmath_is_nan(x):
     return x != x
 
 
-@pytest.mark.core
+# `make test` sees one of each kind; CI all of them.
+QUICK = {"kl", "js", "chi2", "alpha_half", "renyi_2", "total_variation", "f_divergence"}
+
+
 @pytest.mark.parametrize("chart", TABLES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
 def test_derivatives_are_numbers_where_the_value_is_finite(name, chart):
     table, noun, _ = TABLES[chart]
     p, q = batch(table)
@@ -128,7 +133,9 @@ def test_derivatives_are_numbers_where_the_value_is_finite(name, chart):
         return value, by_p, by_q, still, moved
 
     p0 = jnp.ones_like(p)
-    p1, q1 = (jnp.asarray(np.random.default_rng(s).normal(size=p.shape), jnp.float32) for s in (0, 1))
+    p1, q1 = (
+        jnp.asarray(np.random.default_rng(s).normal(size=p.shape), jnp.float32) for s in (0, 1)
+    )
     value, by_p, by_q, still, moved = map(np.asarray, everything(p, q))
     for i, (case, *_) in enumerate(table):
         if case in INVALID:
@@ -147,6 +154,7 @@ def test_derivatives_are_numbers_where_the_value_is_finite(name, chart):
             assert value[i] == 0 and not by_p[i].any() and not by_q[i].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "chernoff"])
 @pytest.mark.parametrize("chart", ["probs", "logits"])
 def test_second_derivatives_are_numbers_where_the_first_are_finite(name, chart):

@@ -108,9 +108,7 @@ def _points(arguments, rows):
 
     dtype = jnp.dtype(arguments.dtype)
     if rows is not None:
-        return verification.from_array(
-            rows, dtype, logits=arguments.logits, source=arguments.input
-        )
+        return verification.from_array(rows, dtype, logits=arguments.logits, source=arguments.input)
     return verification.random_points(
         arguments.points or 1000, arguments.size or 8, arguments.seed or 0, dtype
     )

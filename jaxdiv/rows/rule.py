@@ -194,17 +194,23 @@ def _log_affinity_tangent(primals, tangents) -> Array:
     # Where the sum is 0 or infinite its logarithm's derivative is infinite in the entries that
     # would end that, and 0 elsewhere.
     p_alone, q_alone = some_p & ~some_q, some_q & ~some_p
-    empty, steep = (top == -jnp.inf)[..., None], (top == jnp.inf)[..., None] & p_alone
+    empty, endless = (top == -jnp.inf)[..., None], (top == jnp.inf)[..., None]
+    # An infinite sum is that of the entries where q alone is 0, in proportion to p^alpha.
+    log_share = jnp.where(p_alone, alpha * pair.log_p, -jnp.inf)
+    peak = jnp.max(log_share, axis=-1, keepdims=True)
+    steep = jnp.where(endless & p_alone, jnp.exp(log_share - jnp.where(endless, peak, 0)), 0)
+    total_steep = num.row_sum(steep)[..., None]
+    share = jnp.where(endless, steep / jnp.where(total_steep > 0, total_steep, 1), share)
     total = jnp.zeros_like(top)
-    for side, dot, power, mass, alone, sign in (
-        (side_p, dot_p, alpha, pair.raw_p, q_alone, 1.0),
-        (side_q, dot_q, 1 - alpha, pair.raw_q, p_alone, -1.0),
+    for side, dot, power, mass, alone in (
+        (side_p, dot_p, alpha, pair.raw_p, q_alone),
+        (side_q, dot_q, 1 - alpha, pair.raw_q, p_alone),
     ):
         partial = power * share
         if side.linear:
             partial = partial / jnp.where(side.support(), side.values, 1)
             partial = jnp.where(empty & alone & (power > 0), jnp.inf, partial)
-        partial = jnp.where(steep, sign * jnp.inf, partial)
+            partial = jnp.where(endless & alone & (power < 0), -jnp.inf, partial)
         weight = jnp.ones_like(mass) if side.linear else pair.raw_p
         bad = invalid(side_p, side_q)[..., None]
         total = total + contract(jnp.where(bad, jnp.nan, partial), side, dot, mass, weight)

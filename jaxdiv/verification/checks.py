@@ -157,9 +157,7 @@ def _local(entry: Entry, points: Points, chart: str) -> Iterator[Check]:
     else:
         form = "diag(1/p)" if chart == "probabilities" else "(diag(p) - p p^T)"
         note = f"{c:g} {form}{'' if whole or chart == 'logits' else ' on the simplex'}"
-        yield Check(
-            "Hessian as claimed", chart, count, _worst(error), rounding, note
-        )
+        yield Check("Hessian as claimed", chart, count, _worst(error), rounding, note)
 
 
 def _neighbours(points: Points, seed: int) -> Array:
@@ -206,9 +204,7 @@ def _segments(entry: Entry, points: Points) -> Iterator[Check]:
     """D at a point of a segment is at most the mean of D at its ends, with t from 0 to 1."""
     claims = entry.claims
     epsilon = _epsilon(points)
-    shuffles = [
-        jnp.where(points.mask, _neighbours(points, seed), -jnp.inf) for seed in range(2, 5)
-    ]
+    shuffles = [jnp.where(points.mask, _neighbours(points, seed), -jnp.inf) for seed in range(2, 5)]
     t = jax.random.uniform(jax.random.key(5), (points.count, 1), jnp.float32)
     t = _wide(points, t)
 

@@ -1,0 +1,152 @@
+"""The command line as a user meets it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import jaxdiv as jd
+from jaxdiv.cli import main
+
+QUICK = ["--points", "10", "--size", "3"]
+
+
+def test_verify_prints_what_was_checked(capsys):
+    assert main(["verify", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "10 distributions over 3 outcomes (random, seed 0), float32, on cpu" in out
+    assert "Hessian > 0 at p = q" in out and "all that is claimed held" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.core
+def test_verify_prints_json(capsys):
+    assert main(["verify", "kl", "--json", "--dtype", "float64", *QUICK]) == 0
+    result = json.loads(capsys.readouterr().out)
+    (report,) = result["reports"]
+    assert report["name"] == "kl" and report["ok"] and report["dtype"] == "float64"
+    assert all(c["ok"] for c in report["checks"])
+
+
+def test_a_failed_check_is_status_1(capsys, monkeypatch):
+    import dataclasses
+
+    lie = dataclasses.replace(jd.CATALOGUE["js"], stated=dict(coefficient=0.5))
+    monkeypatch.setitem(jd.CATALOGUE, "js", lie)
+    assert main(["verify", "js", *QUICK]) == 1
+    assert "FAILED: js" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "csv"])
+def test_own_rows(tmp_path, capsys, suffix):
+    rows = np.asarray([[0.2, 0.3, 0.5], [0.0, 0.5, 0.5]])
+    path = tmp_path / f"rows.{suffix}"
+    if suffix == "npy":
+        np.save(path, rows)
+    elif suffix == "npz":
+        np.savez(path, rows)
+    else:
+        path.write_text("a,b,c\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    before = path.read_bytes()
+    assert main(["verify", "--input", str(path)]) == 0
+    assert "1 of them have zeros" in capsys.readouterr().out
+    assert path.read_bytes() == before
+
+
+BAD_FILES = {
+    "missing.npy": (None, "No such file"),
+    "empty.csv": ("", "holds no numbers"),
+    "header.csv": ("a,b\n", "holds no numbers"),
+    "ragged.csv": ("0.5,0.5\n0.2,0.3,0.5\n", "line 2 has 3 numbers, but the first row 2"),
+    "words.csv": ("0.5,0.5\n0.5,half\n", "line 2: 'half' is not a number"),
+    "negative.csv": ("0.5,0.5\n1.5,-0.5\n", "row 2 holds the negative number -0.5"),
+    "nan.csv": ("0.5,0.5\nnan,0.5\n", "row 2 holds NaN"),
+    "infinite.csv": ("0.5,0.5\ninf,0.5\n", "row 2 holds inf"),
+    "zero.csv": ("0,0\n", "row 1 holds only zeros"),
+    "unnormalised.csv": ("0.5,0.5\n2,3\n", "row 2 sums to 5, not 1"),
+    "one.csv": ("1\n1\n", "at least two outcomes"),
+    "text.txt": ("0.5,0.5\n", "must end in .npy, .npz or .csv"),
+    "damaged.npy": ("not an array", "not a readable .npy file"),
+    "damaged.npz": ("not an archive", "not a readable .npz file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_one_sentence(tmp_path, capsys, name):
+    text, message = BAD_FILES[name]
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    assert main(["verify", "--input", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and name in captured.err
+    assert captured.err.count("\n") == 1 and not captured.out
+
+
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (np.asarray([object()]), "not a readable"),
+        (np.asarray(["a"]), "must be real"),
+        (np.zeros((2, 2, 2)), "one or two axes"),
+        (np.zeros((0, 3)), "holds no numbers"),
+    ],
+)
+def test_bad_arrays(tmp_path, capsys, array, message):
+    np.save(tmp_path / "x.npy", array, allow_pickle=True)
+    assert main(["verify", "--input", str(tmp_path / "x.npy")]) == 2
+    assert message in capsys.readouterr().err
+    np.savez(tmp_path / "y.npz", a=np.ones(2), b=np.ones(2))
+    assert main(["verify", "--input", str(tmp_path / "y.npz")]) == 2
+    assert "must hold one array, but holds 2: a, b" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["verify", "jss"], "did you mean js"),
+        (["verify", "zzzzzz"], "`jaxdiv list` names them all"),
+        (["verify", "--size", "1"], "--size must be at least 2"),
+        (["verify", "--points", "0"], "must be a positive integer"),
+        (["verify", "--dtype", "int8"], "invalid choice"),
+        (["verify", "--device", "gpu"], "no such device"),
+        (["verify", "--logits"], "there is no --input"),
+        (["verify", "kl", "--all"], "not both"),
+        (["verify", "--input", "x.npy", "--seed", "1"], "--input is given"),
+        (["show"], "NAME"),
+        (["show", "hellinger"], "squared_hellinger"),
+        ([], "COMMAND"),
+        (["prove"], "invalid choice"),
+    ],
+)
+def test_bad_arguments_are_one_sentence(capsys, argv, message):
+    assert main(argv) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", list(jd.CATALOGUE))
+def test_show_says_everything(capsys, name):
+    entry = jd.CATALOGUE[name]
+    assert main(["show", name]) == 0
+    out = capsys.readouterr().out
+    for text in (entry.title, entry.divergence.formula, entry.citation, "upper bound"):
+        assert text in out
+    assert main(["show", name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verb"] == entry.verb.__name__
+
+
+def test_list_names_all(capsys):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in jd.CATALOGUE)
+    assert main(["list", "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == list(jd.CATALOGUE)
+
+
+def test_the_module_runs():
+    command = [sys.executable, "-m", "jaxdiv", "--version"]
+    run = subprocess.run(command, capture_output=True, check=False)
+    assert run.returncode == 0 and run.stdout == f"jaxdiv {jd.__version__}\n".encode()
