@@ -47,7 +47,7 @@ class Entry:
     @property
     def title(self) -> str:
         """The first line of the verb's documentation."""
-        return (self.verb.__doc__ or "").strip().splitlines()[0]
+        return (self.verb.__doc__ or f"{self.name}.").strip().splitlines()[0]
 
     @property
     def claims(self) -> Claims:

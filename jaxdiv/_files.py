@@ -75,7 +75,7 @@ def _read_csv(file: Path) -> np.ndarray:
                     f"line {number} has {len(values)} numbers, but the first row {len(rows[0])}"
                 )
             rows.append([value for value in values if value is not None])
-    return np.asarray(rows, np.float64).reshape(len(rows), -1)
+    return np.asarray(rows, np.float64)
 
 
 def _number(field: str) -> float | None:

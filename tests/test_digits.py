@@ -33,7 +33,8 @@ def test_training_and_verifying_a_classifier(tmp_path, capsys):
         return (optax.apply_updates(parameters, updates), state), value
 
     start = (parameters, optimizer.init(parameters))
-    (parameters, _), losses = jax.lax.scan(step, start, length=150)
+    with jax.numpy_dtype_promotion("standard"):  # which optax relies on
+        (parameters, _), losses = jax.lax.scan(step, start, length=150)
     z = logits(parameters, images[test])
     accuracy = float((z.argmax(-1) == labels[test]).mean())
     assert losses[0] == np.float32(np.log(10))  # uniform before training

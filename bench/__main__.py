@@ -1,0 +1,44 @@
+"""Command line: measure, write JSON and a markdown table, print the table."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read when JAX is imported
+# Idle OpenMP threads of one contestant would otherwise spin while the next one is timed.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("accuracy", "KL of every library against arbitrary-precision arithmetic"),
+        ("speed", "time of KL and JS from logits, and of importing the library"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--quick", action="store_true", help="small; written with --output")
+        command.add_argument("--output", type=Path, metavar="DIR", help="default: bench/results")
+        if name == "accuracy":
+            command.add_argument(
+                "--readme", type=Path, metavar="FILE", help="replace the block of this file"
+            )
+    options = parser.parse_args(arguments)
+
+    from . import accuracy, report, speed
+
+    chosen = accuracy if options.command == "accuracy" else speed
+    result = chosen.measure(quick=options.quick)
+    table = chosen.table(result)
+    if options.output or not options.quick:
+        report.write(options.output or RESULTS, options.command, result, table)
+    if options.command == "accuracy" and options.readme:
+        report.update_readme(options.readme, accuracy.readme_block(result))
+    print(table)
+
+
+if __name__ == "__main__":
+    main()

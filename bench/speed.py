@@ -1,0 +1,229 @@
+"""Time of KL and JS from logits, forward and with the gradient by q's logits, beside the peers.
+
+The contestants take turns, in an order that rotates, so that what else the machine does falls on
+all of them alike; the ratio to ours is taken within each turn. Compilation is timed apart.
+"""
+
+import importlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxdiv as jd
+
+from . import peers, report
+
+SHAPES = ((65536, 128), (2048, 4096), (256, 32768), (64, 131072))
+QUICK = ((1024, 128), (64, 4096))
+TURNS, QUICK_TURNS = 11, 3
+IMPORTS, QUICK_IMPORTS = 7, 2
+MODES = ("value", "value and gradient")
+
+
+def _plain_kl(a: Any, b: Any) -> Any:
+    log_p, log_q = jax.nn.log_softmax(a), jax.nn.log_softmax(b)
+    return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)
+
+
+def _optax_kl(a: Any, b: Any) -> Any:
+    from optax import losses
+
+    return losses.kl_divergence(jax.nn.log_softmax(b), jax.nn.softmax(a))
+
+
+def _plain_js(a: Any, b: Any) -> Any:
+    log_p, log_q = jax.nn.log_softmax(a), jax.nn.log_softmax(b)
+    log_m = jnp.logaddexp(log_p, log_q) - jnp.log(2.0)
+    terms = jnp.exp(log_p) * (log_p - log_m) + jnp.exp(log_q) * (log_q - log_m)
+    return jnp.sum(terms, axis=-1) / 2
+
+
+def _torch_kl(a: Any, b: Any) -> Any:
+    functional = importlib.import_module("torch.nn.functional")
+    log_p, log_q = functional.log_softmax(a, -1), functional.log_softmax(b, -1)
+    return functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
+
+
+def _torch_js(a: Any, b: Any) -> Any:
+    torch = importlib.import_module("torch")
+    log_p, log_q = a.log_softmax(-1), b.log_softmax(-1)
+    log_m = torch.logaddexp(log_p, log_q) - 0.6931471805599453
+    terms = log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)
+    return terms.sum(-1) / 2
+
+
+# Call, package, function of two arrays of logits.
+CONTESTANTS: dict[str, list[tuple[str, str, Callable[[Any, Any], Any]]]] = {
+    "KL": [
+        ("jaxdiv", "jax", lambda a, b: jd.kl_divergence(jd.Logits(a), jd.Logits(b))),
+        ("log_softmax formula", "jax", _plain_kl),
+        ("optax kl_divergence", "optax", _optax_kl),
+        ("torch F.kl_div", "torch", _torch_kl),
+    ],
+    "JS": [
+        ("jaxdiv", "jax", lambda a, b: jd.js_divergence(jd.Logits(a), jd.Logits(b))),
+        ("log_softmax formula", "jax", _plain_js),
+        ("torch formula", "torch", _torch_js),
+    ],
+}
+
+OURS = "jaxdiv"
+
+
+def _jax_runner(
+    f: Callable[[Any, Any], Any], mode: str, a: peers.Array, b: peers.Array
+) -> tuple[Callable[[], object], float]:
+    """What to time, and the seconds that compiling it took."""
+    program = f if mode == "value" else jax.value_and_grad(lambda x, y: f(x, y).mean(), 1)
+    x, y = jnp.asarray(a), jnp.asarray(b)
+    start = time.perf_counter()
+    compiled = jax.jit(program).lower(x, y).compile()
+    return lambda: jax.block_until_ready(compiled(x, y)), time.perf_counter() - start
+
+
+def _torch_runner(
+    f: Callable[[Any, Any], Any], mode: str, a: peers.Array, b: peers.Array
+) -> tuple[Callable[[], object], None]:
+    torch = importlib.import_module("torch")
+    x, y = torch.from_numpy(a), torch.from_numpy(b.copy())
+    if mode == "value":
+
+        def run() -> object:
+            with torch.no_grad():
+                return f(x, y)
+    else:
+        y.requires_grad_()
+
+        def run() -> object:
+            return torch.autograd.grad(f(x, y).mean(), y)
+
+    return run, None
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.import_module(package)
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def _race(name: str, mode: str, shape: tuple[int, int], turns: int) -> Iterator[dict[str, Any]]:
+    random = np.random.default_rng(0)
+    a = random.standard_normal(shape, np.float32)
+    b = a + 0.1 * random.standard_normal(shape, np.float32)
+    runners: dict[str, Callable[[], object]] = {}
+    compilation: dict[str, float | None] = {}
+    for call, package, f in CONTESTANTS[name]:
+        if _installed(package):
+            make = _torch_runner if package == "torch" else _jax_runner
+            runners[call], compilation[call] = make(f, mode, a, b)
+    for run in runners.values():
+        run()
+    seconds: dict[str, list[float]] = {call: [] for call in runners}
+    calls = list(runners)
+    for turn in range(turns):
+        first = turn % len(calls)
+        for call in calls[first:] + calls[:first]:
+            start = time.perf_counter()
+            runners[call]()
+            seconds[call].append(time.perf_counter() - start)
+    for call, times in seconds.items():
+        ratios = [t / ours for t, ours in zip(times, seconds[OURS], strict=True)]
+        yield {
+            "divergence": name,
+            "mode": mode,
+            "shape": list(shape),
+            "call": call,
+            "compile_seconds": compilation[call],
+            "milliseconds": _spread([1e3 * t for t in times]),
+            "ratio_to_ours": _spread(ratios),
+        }
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": statistics.median(values), "low": low, "high": high}
+
+
+def import_cost(runs: int) -> dict[str, Any]:
+    """Seconds of `import jax` and `import jaxdiv`, each in a fresh process, taking turns."""
+    program = "import time; s = time.perf_counter(); import {}; print(time.perf_counter() - s)"
+    seconds: dict[str, list[float]] = {"jax": [], "jaxdiv": []}
+    for turn in range(runs + 1):
+        for module, times in seconds.items():
+            command = [sys.executable, "-c", program.format(module)]
+            answer = subprocess.run(command, check=True, capture_output=True, text=True)
+            if turn:  # the first one fills the caches of byte code and files
+                times.append(float(answer.stdout))
+    medians = {module: statistics.median(times) for module, times in seconds.items()}
+    return {
+        "runs": runs,
+        **{module: _spread(times) for module, times in seconds.items()},
+        "difference": medians["jaxdiv"] - medians["jax"],
+    }
+
+
+def measure(quick: bool = False) -> dict[str, Any]:
+    """Everything that the table shows, as JSON holds it."""
+    turns = QUICK_TURNS if quick else TURNS
+    races = [
+        cell
+        for name in CONTESTANTS
+        for mode in MODES
+        for shape in (QUICK if quick else SHAPES)
+        for cell in _race(name, mode, shape, turns)
+    ]
+    packages = {call: package for rows in CONTESTANTS.values() for call, package, _ in rows}
+    return report.header("speed", quick) | {
+        "turns": turns,
+        "races": races,
+        "not_installed": [call for call, package in packages.items() if not _installed(package)],
+        "imports": import_cost(QUICK_IMPORTS if quick else IMPORTS),
+    }
+
+
+def _range(spread: dict[str, float]) -> str:
+    median, low, high = (report.number(spread[key]) for key in ("median", "low", "high"))
+    return f"{median} ({low}–{high})"
+
+
+def table(result: dict[str, Any]) -> str:
+    """The table, made from the JSON alone."""
+    head = ["", "shape", "call", "ms", "time / jaxdiv's", "compilation, s"]
+    rows = []
+    for cell in result["races"]:
+        compilation = cell["compile_seconds"]
+        rows.append(
+            [
+                f"{cell['divergence']}, {cell['mode']}",
+                "×".join(map(str, cell["shape"])),
+                cell["call"],
+                _range(cell["milliseconds"]),
+                "1" if cell["call"] == OURS else _range(cell["ratio_to_ours"]),
+                "–" if compilation is None else report.number(compilation),
+            ]
+        )
+    rows += [["", "", call, "not installed", "", ""] for call in result["not_installed"]]
+    imports = result["imports"]
+    return "\n\n".join(
+        [
+            "# Speed",
+            report.circumstances(result),
+            f"float32 logits on the CPU, gradient by q's logits. Median (quartiles) of "
+            f"{result['turns']} turns in which the contestants alternate; the ratio is taken "
+            "within each turn, above 1 is slower than jaxdiv. torch runs eagerly. The cores may be "
+            "shared with other work: trust ratios before milliseconds, and a wide spread little.",
+            report.markdown(head, rows),
+            f"Import in a fresh process, seconds, median (quartiles) of {imports['runs']}: "
+            f"jax {_range(imports['jax'])}, jaxdiv {_range(imports['jaxdiv'])}; jaxdiv costs "
+            f"{report.number(imports['difference'])} more.",
+        ]
+    )
