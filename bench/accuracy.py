@@ -36,14 +36,16 @@ def stored(n: int, rows: int, scale: float, dtype: str) -> tuple[peers.Array, pe
 
 
 def measure(
-    quick: bool = False, sizes: dict[int, int] | None = None, names: Sequence[str] | None = None
+    quick: bool = False,
+    sizes: dict[int, int] | None = None,
+    names: Sequence[str] = tuple(peers.CALLS),
 ) -> dict[str, Any]:
     """Everything that the tables show, as JSON holds it.
 
     sizes: {length: rows} in place of the default; names: the calls to measure, all by default.
     """
     sizes = sizes or (QUICK if quick else SIZES)
-    chosen = [(name, peer) for name, peer in peers.load() if names is None or name in names]
+    chosen = list(peers.load(names))
     cells: list[dict[str, Any]] = []
     refused: list[dict[str, str]] = []
     summary: list[dict[str, Any]] = []
@@ -54,17 +56,17 @@ def measure(
             for name, peer in chosen:
                 if peer is None or {"call": name, "dtype": dtype} in refused:
                     continue
-                found = []
                 where = {"call": name, "dtype": dtype, "scale": scale}
                 try:
-                    peer.backend.value(peer.logits, *(x[:1] for x in inputs[min(inputs)]))
+                    found = [
+                        (peer.backend.value(peer.logits, a, b), truths[n])
+                        for n, (a, b) in inputs.items()
+                    ]
                 except TypeError:  # scipy.stats takes no bfloat16
                     refused.append({"call": name, "dtype": dtype})
                     continue
-                for n, (a, b) in inputs.items():
-                    got = peer.backend.value(peer.logits, a, b)
-                    found.append((got, truths[n]))
-                    cells.append(where | {"n": n} | _statistics([(got, truths[n])]))
+                for n, pair in zip(inputs, found, strict=True):
+                    cells.append(where | {"n": n} | _statistics([pair]))
                 summary.append(where | _statistics(found))
     return report.header("accuracy", quick) | {
         "calls": [name for name, _ in chosen],

@@ -8,7 +8,7 @@ Neither call repairs its input first: bfloat16 goes in as bfloat16.
 import functools
 import importlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -233,9 +233,11 @@ CALLS: dict[str, tuple[str, Callable[[], tuple[Function, Function, Backend]]]] =
 OURS = next(iter(CALLS))
 
 
-def load() -> Iterator[tuple[str, Peer | None]]:
-    """(name, peer), with None where the package is not installed."""
+def load(names: Container[str] = CALLS) -> Iterator[tuple[str, Peer | None]]:
+    """(name, peer) for those named, with None where the package is not installed."""
     for name, (package, make) in CALLS.items():
+        if name not in names:
+            continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

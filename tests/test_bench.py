@@ -9,7 +9,7 @@ import pytest
 
 from bench import accuracy, peers, report, speed
 
-NAMES = ["**jaxdiv**", "log_softmax formula", "optax kl_divergence"]
+NAMES = ["**jaxdiv**", "log_softmax formula"]
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
 
 

@@ -37,7 +37,7 @@ def test_training_and_verifying_a_classifier(tmp_path, capsys):
         (parameters, _), losses = jax.lax.scan(step, start, length=150)
     z = logits(parameters, images[test])
     accuracy = float((z.argmax(-1) == labels[test]).mean())
-    assert losses[0] == np.float32(np.log(10))  # uniform before training
+    assert abs(losses[0] - np.log(10)) < 1e-5  # uniform before training
     assert losses[-1] < 0.12
     assert accuracy > 0.88  # the last fifth was written by other people
 

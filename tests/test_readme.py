@@ -24,6 +24,23 @@ def test_code_blocks_run(index, monkeypatch):
         exec(compile(BLOCKS[index], f"README block {index}", "exec"), {})
 
 
+def test_the_table_of_verbs_is_the_printed_one():
+    from jaxdiv.commands.listing import verbs_table
+
+    shown = README.split("<!-- verbs:begin -->")[1].split("<!-- verbs:end -->")[0]
+    assert shown.strip() == verbs_table()
+
+
+def test_the_accuracy_table_is_the_measured_one():
+    import json
+
+    from bench import accuracy
+
+    result = json.loads((ROOT / "bench" / "results" / "accuracy.json").read_text())
+    shown = README.split("<!-- accuracy:begin -->")[1].split("<!-- accuracy:end -->")[0]
+    assert shown.strip() == accuracy.readme_block(result).strip()
+
+
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if not target.startswith("http"):

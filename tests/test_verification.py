@@ -19,7 +19,7 @@ def points():
 
 
 def failures(report):
-    return {(check.property, check.chart) for check in report.checks if not check.ok}
+    return {(check.claim, check.chart) for check in report.checks if not check.ok}
 
 
 @pytest.mark.core

@@ -1,7 +1,7 @@
 """Names on the command line."""
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._files import InputError
 
@@ -20,7 +20,7 @@ def find(name: str) -> "Entry":
     raise InputError(f"there is no divergence {name!r}; {hint}")
 
 
-def facts(entry: "Entry") -> dict[str, object]:
+def facts(entry: "Entry") -> dict[str, Any]:
     """What the catalogue states, as plain data."""
     import dataclasses
     import math

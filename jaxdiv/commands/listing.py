@@ -1,5 +1,6 @@
 """`jaxdiv list`: the catalogue."""
 
+import inspect
 import json
 
 
@@ -10,7 +11,9 @@ def add(commands) -> None:
         help="the divergences of the catalogue",
         description="The divergences of the catalogue: name, verb, what it is.",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--markdown", action="store_true", help="print the table of verbs")
     parser.set_defaults(run=run)
 
 
@@ -23,6 +26,24 @@ def call(entry) -> str:
     return f"{entry.verb.__name__}({', '.join(['p, q', *shown])})"
 
 
+def verbs_table() -> str:
+    """Every verb once, with its parameter, formula and source."""
+    from .._catalogue import CATALOGUE
+
+    rows = ["| verb | what it is | takes `base` | source |", "|---|---|---|---|"]
+    seen = set()
+    for entry in CATALOGUE.values():
+        if entry.verb in seen:
+            continue
+        seen.add(entry.verb)
+        arguments = list(inspect.signature(entry.verb).parameters)[:-1]
+        call = f"`{entry.verb.__name__}({', '.join(arguments)})`"
+        title = entry.title.rstrip(".").replace("|", "\\|")
+        base = "yes" if entry.divergence.logarithmic else ""
+        rows.append(f"| {call} | {title} | {base} | {entry.citation} |")
+    return "\n".join(rows)
+
+
 def run(arguments) -> int:
     """Print the table."""
     from .._catalogue import CATALOGUE
@@ -30,6 +51,9 @@ def run(arguments) -> int:
 
     if arguments.json:
         print(json.dumps([facts(entry) for entry in CATALOGUE.values()], indent=2))
+        return 0
+    if arguments.markdown:
+        print(verbs_table())
         return 0
     width = max(map(len, CATALOGUE))
     for entry in CATALOGUE.values():

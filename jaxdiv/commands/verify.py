@@ -170,7 +170,7 @@ def _print(reports, points) -> None:
             figures = (f"{check.worst:.1e}", check.allowed) if check.applies else ("", "")
             style = None if check.ok else "bold red"
             table.add_row(
-                check.property,
+                check.claim,
                 check.chart.replace("probabilities", "probs"),
                 str(check.points) if check.applies else "",
                 *figures,

@@ -31,7 +31,7 @@ def verify(
     device = next(iter(points.probs.devices()))
     checks = []
     for check in _all_checks(entry, points):
-        progress(f"{entry.name}: {check.property}, {check.chart}")
+        progress(f"{entry.name}: {check.claim}, {check.chart}")
         checks.append(check)
     return Report(
         name=entry.name,

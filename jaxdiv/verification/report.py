@@ -14,7 +14,7 @@ class Check:
     `applies` is False for a property that is not claimed, or cannot be; `note` says why.
     """
 
-    property: str
+    claim: str
     chart: str
     points: int
     worst: float
@@ -79,5 +79,5 @@ class Report:
         lines = [f"{self.name}: {'ok' if self.ok else 'FAILED'} ({self.dtype}, {self.device})"]
         for c in self.checks:
             figure = f"{c.worst:.1e} {c.allowed}" if c.applies else c.note
-            lines.append(f"  {c.verdict:6} {c.property} [{c.chart}] {figure}")
+            lines.append(f"  {c.verdict:6} {c.claim} [{c.chart}] {figure}")
         return "\n".join(lines)
