@@ -79,7 +79,7 @@ def check_base(base: Any, logarithmic: bool, what: str) -> float:
     return math.log(base)
 
 
-def check_where(where: Array, shape: tuple[int, ...]) -> None:
+def check_where(where: Array, shape: tuple[Any, ...]) -> None:
     """A mask of booleans that broadcasts to the arguments' shape."""
     if where.dtype != jnp.bool_:
         raise TypeError(f"where must be booleans, but has dtype {where.dtype}")
