@@ -87,7 +87,6 @@ def test_derivatives_of_log_probabilities(name):
 SLOW_NESTINGS = ["reverse_kl", "js", "chi2", "renyi_2", "bregman"]
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("chart", ["probs", "logits"])
 @pytest.mark.parametrize(
     "name",
@@ -127,7 +126,6 @@ def test_third_derivatives_by_nesting(name, chart):
     np.testing.assert_allclose(got, difference(second, x, direction), rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize(
     "name",
     [n for n, e in jd.CATALOGUE.items() if e.claims.coefficient is not None and n != "chernoff"],

@@ -84,7 +84,6 @@ def flushed(row):
     return np.where(np.abs(row) < TINY, np.float32(0), row)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize("chart", TABLES)
 @pytest.mark.parametrize("name", NAMES)
 def test_values(name, chart):
@@ -280,7 +279,6 @@ def test_labels_out_of_range():
 P = np.full(3, 1 / 3, np.float32)
 
 
-@pytest.mark.core
 @pytest.mark.parametrize(
     "call, error, text",
     [
