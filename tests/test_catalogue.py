@@ -13,7 +13,7 @@ import jaxdiv as jd
 from jaxdiv import _bregman, _f_divergences, _transforms, _verbs
 from jaxdiv._divergence import Divergence, Homogeneous, Reverse, Symmetrised
 from jaxdiv.rows.pair import Side, pair_of
-from oracles import ORACLES, from_probs, ulp_error
+from oracles import ORACLES
 
 VERBS = {
     name: f
@@ -127,41 +127,3 @@ def test_combinators():
         rtol=1e-6,
     )
     assert Reverse(jd.KL()).claims().convex_in_p_logits
-
-
-@pytest.mark.parametrize("power", [1, 2])
-def test_a_users_function_with_a_kink_is_not_smoothed_away(power):
-    # Where f'' says nothing of a jump in f', the remainder formula would return 0.
-    def hinge(t):
-        return jnp.maximum(t - 1.0, 0.0) ** power
-
-    p = jnp.asarray([0.2, 0.3001, 0.4999])
-    q = jnp.asarray([0.2001, 0.3, 0.4999])
-    got = float(jd.f_divergence(p, q, hinge))
-    x, y = np.asarray(p, np.float64), np.asarray(q, np.float64)
-    slope = 0.5 if power == 1 else 0.0  # the derivative of max(t - 1, 0) at 1, as JAX takes it
-    want = float(np.sum(y * np.maximum(x / y - 1, 0) ** power - slope * (x - y)))
-    assert got == pytest.approx(want, rel=1e-4)
-
-
-@pytest.mark.parametrize("scale", [1e-6, 1e-4, 1e-2, 1.0])
-def test_a_users_function_written_plainly_keeps_its_digits(scale):
-    # t log t - t + 1 in float32 has no digit near t = 1; its integral form has them all.
-    def f(t):
-        return t * jnp.log(t) - t + 1
-
-    def potential(x):
-        return x * jnp.log(x)
-
-    rng = np.random.default_rng(0)
-    a = jnp.asarray(rng.normal(size=8), jnp.float32)
-    p, q = (jax.nn.softmax(x) for x in (a, a + scale * a[::-1]))
-    want = ORACLES["kl_divergence"](from_probs(np.asarray(p)), from_probs(np.asarray(q)))
-    assert ulp_error(jd.f_divergence(p, q, f), want, "float32") <= 16
-    assert ulp_error(jd.bregman_divergence(p, q, potential), want, "float32") <= 16
-    zero = p.at[0].set(0.0)
-    want = ORACLES["kl_divergence"](from_probs(np.asarray(zero)), from_probs(np.asarray(q)))
-    assert ulp_error(jd.f_divergence(zero, q, f), want, "float32") <= 16
-    assert ulp_error(jd.bregman_divergence(zero, q, potential), want, "float32") <= 16
-    assert jd.f_divergence(q, zero, f) == jnp.inf
-    assert jd.bregman_divergence(q, zero, potential) == jnp.inf
