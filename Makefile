@@ -7,7 +7,7 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PYTEST := $(PY) -m pytest -n auto --maxprocesses 8
+PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist loadgroup
 
 .PHONY: verify test slow oldest core lint format ci clean FORCE
 

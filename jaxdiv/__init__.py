@@ -15,7 +15,6 @@ from ._divergence import Symmetrised as Symmetrised
 from ._f_divergences import KL as KL
 from ._f_divergences import Alpha as Alpha
 from ._f_divergences import Chi2 as Chi2
-from ._f_divergences import FDivergence as FDivergence
 from ._f_divergences import JensenShannon as JensenShannon
 from ._f_divergences import LeCam as LeCam
 from ._f_divergences import SkewKL as SkewKL
@@ -25,6 +24,7 @@ from ._finite import Labels as Labels
 from ._finite import Logits as Logits
 from ._finite import LogProbs as LogProbs
 from ._finite import Probs as Probs
+from ._own_function import FDivergence as FDivergence
 from ._transforms import Bhattacharyya as Bhattacharyya
 from ._transforms import Chernoff as Chernoff
 from ._transforms import FisherRao as FisherRao

@@ -15,13 +15,13 @@ from ._f_divergences import (
     KL,
     Alpha,
     Chi2,
-    FDivergence,
     JensenShannon,
     LeCam,
     SkewKL,
     SquaredHellinger,
     TotalVariation,
 )
+from ._own_function import FDivergence
 from ._transforms import (
     Bhattacharyya,
     Chernoff,
@@ -33,7 +33,7 @@ from ._transforms import (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Entry:
     """A divergence with concrete parameters."""
 

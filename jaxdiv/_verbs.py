@@ -38,13 +38,13 @@ from ._f_divergences import (
     KL,
     Alpha,
     Chi2,
-    FDivergence,
     JensenShannon,
     LeCam,
     SkewKL,
     SquaredHellinger,
     TotalVariation,
 )
+from ._own_function import FDivergence
 from ._transforms import (
     Bhattacharyya,
     Chernoff,

@@ -6,7 +6,7 @@ by default, as users have it. A test that needs float64 asks for the `x64` fixtu
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read when JAX is imported
 
@@ -20,6 +20,21 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # The first example of a test compiles and takes as long as it takes.
 settings.register_profile("jaxdiv", deadline=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("jaxdiv")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share compiled functions run on one worker (`--dist loadgroup`)."""
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        name = parameters.params.get("name") if parameters else None
+        if name and item.path.stem in ("test_derivatives", "test_verification"):
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {name}"))
+
+
+def every(names: Iterable[str], quick: Container[str]) -> list:
+    """All names as parameters, those outside `quick` marked slow."""
+    slow = pytest.mark.slow
+    return [name if name in quick else pytest.param(name, marks=slow) for name in names]
 
 
 @pytest.fixture

@@ -41,7 +41,8 @@ def test_a_failed_check_is_status_1(capsys, monkeypatch):
 
 @pytest.mark.parametrize("suffix", ["npy", "npz", "csv"])
 def test_own_rows(tmp_path, capsys, suffix):
-    rows = np.asarray([[0.2, 0.3, 0.5], [0.0, 0.5, 0.5]])
+    # As many as QUICK takes: one compiled program serves these tests.
+    rows = np.asarray([[0.0, 0.5, 0.5]] + 9 * [[0.2, 0.3, 0.5]])
     path = tmp_path / f"rows.{suffix}"
     if suffix == "npy":
         np.save(path, rows)

@@ -5,6 +5,7 @@ roundings; each is derived beside the check that uses it. A property that is not
 as such, never silently skipped.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -50,9 +51,11 @@ def _all_checks(entry: Entry, points: Points) -> Iterator[Check]:
     yield from _segments(entry, points)
 
 
+@functools.lru_cache(maxsize=256)
 def _verb(entry: Entry, chart: str) -> Function:
     noun = Probs if chart == "probabilities" else Logits
 
+    @jax.jit
     def verb(p: Array, q: Array, mask: Array) -> Array:
         return entry(noun(p), noun(q), where=mask)
 
@@ -76,11 +79,10 @@ def _worst(values: Array) -> float:
 
 
 def _in_chunks(function: Callable[..., Any], *arrays: Array) -> list[Array]:
-    """Outputs of a vmapped function, over points a chunk at a time."""
-    mapped = jax.jit(jax.vmap(function))
+    """Outputs of a function of batches, over points a chunk at a time."""
     count = arrays[0].shape[0]
     parts = [
-        mapped(*(x[start : start + _CHUNK] for x in arrays)) for start in range(0, count, _CHUNK)
+        function(*(x[start : start + _CHUNK] for x in arrays)) for start in range(0, count, _CHUNK)
     ]
     return [jnp.concatenate(x) for x in zip(*parts, strict=True)]
 
@@ -99,11 +101,49 @@ def _local(entry: Entry, points: Points, chart: str) -> Iterator[Check]:
             note = "not smooth at p = q"
             yield Check(name, chart, 0, 0.0, 0.0, note, applies=False)
         return
-    verb = _verb(entry, chart)
-    whole = chart == "probabilities" and getattr(entry.divergence, "homogeneous", False)
     c = claims.coefficient
+    at = _local_figures(entry, chart)
+    x = points.probs if chart == "probabilities" else points.logits
+    probs = _wide(points, points.probs)
+    slope, error, lowest = _in_chunks(at, probs, _wide(points, x), points.mask)
+    count = points.count
+    yield Check("gradient 0 at p = q", chart, count, _worst(slope), 0.0, "largest entry")
+    # Eigenvalues of a matrix near the identity, each entry a few roundings off: positive for
+    # certain when above n times that.
+    rounding = 32 * n * epsilon
+    yield Check(
+        "Hessian > 0 at p = q",
+        chart,
+        count,
+        -_worst(-lowest),
+        rounding,
+        "smallest eigenvalue in scaled coordinates",
+        at_least=True,
+    )
+    if c is None:
+        note = "no multiple of diag(1/p) is claimed"
+        yield Check("Hessian as claimed", chart, 0, 0.0, 0.0, note, applies=False)
+    else:
+        form = "diag(1/p)" if chart == "probabilities" else "(diag(p) - p p^T)"
+        on = "" if chart == "logits" or _homogeneous(entry) else " on the simplex"
+        yield Check(
+            "Hessian as claimed", chart, count, _worst(error), rounding, f"{c:g} {form}{on}"
+        )
+
+
+def _homogeneous(entry: Entry) -> bool:
+    return getattr(entry.divergence, "homogeneous", False)
+
+
+@functools.lru_cache(maxsize=256)
+def _local_figures(entry: Entry, chart: str) -> Callable[..., Any]:
+    """Largest gradient, Hessian's error and least eigenvalue at p = q, of a batch of points."""
+    verb = _verb(entry, chart)
+    whole = chart == "probabilities" and _homogeneous(entry)
+    c = entry.claims.coefficient
 
     def at(p: Array, x: Array, mask: Array):
+        n = p.shape[-1]
         slope = jax.grad(verb, 1)(x, x, mask)
         hessian = jax.hessian(verb, 1)(x, x, mask)
         p = jnp.where(mask, p, 1)
@@ -132,30 +172,7 @@ def _local(entry: Entry, points: Points, chart: str) -> Iterator[Check]:
             error = jnp.zeros((), p.dtype)
         return jnp.max(jnp.abs(slope)), error, jnp.linalg.eigvalsh(scaled)[0]
 
-    x = points.probs if chart == "probabilities" else points.logits
-    probs = _wide(points, points.probs)
-    slope, error, lowest = _in_chunks(at, probs, _wide(points, x), points.mask)
-    count = points.count
-    yield Check("gradient 0 at p = q", chart, count, _worst(slope), 0.0, "largest entry")
-    # Eigenvalues of a matrix near the identity, each entry a few roundings off: positive for
-    # certain when above n times that.
-    rounding = 32 * n * epsilon
-    yield Check(
-        "Hessian > 0 at p = q",
-        chart,
-        count,
-        -_worst(-lowest),
-        rounding,
-        "smallest eigenvalue in scaled coordinates",
-        at_least=True,
-    )
-    if c is None:
-        note = "no multiple of diag(1/p) is claimed"
-        yield Check("Hessian as claimed", chart, 0, 0.0, 0.0, note, applies=False)
-    else:
-        form = "diag(1/p)" if chart == "probabilities" else "(diag(p) - p p^T)"
-        note = f"{c:g} {form}{'' if whole or chart == 'logits' else ' on the simplex'}"
-        yield Check("Hessian as claimed", chart, count, _worst(error), rounding, note)
+    return jax.jit(jax.vmap(at))
 
 
 def _neighbours(points: Points, seed: int) -> Array:
@@ -168,7 +185,7 @@ def _neighbours(points: Points, seed: int) -> Array:
 def _positive(entry: Entry, points: Points) -> Iterator[Check]:
     """D > 0 for rows that differ, 0 for rows that do not, at every perturbation scale."""
     for chart in ("probabilities", "logits"):
-        verb = jax.jit(_verb(entry, chart))
+        verb = _verb(entry, chart)
         x = points.probs if chart == "probabilities" else points.logits
         x = _wide(points, x)
         noise, count, low, zero, equal = _neighbours(points, 1), 0, np.inf, 0, 0.0
@@ -228,7 +245,7 @@ def _segments(entry: Entry, points: Points) -> Iterator[Check]:
             note = "not claimed" if claimed is None else "claimed not to be"
             yield Check(name, chart, 0, 0.0, 0.0, note, applies=False)
             continue
-        verb = jax.jit(_verb(entry, chart))
+        verb = _verb(entry, chart)
         own, other, start, end = ends(chart)
         p_start, p_end = (own, end) if "p" in moving else (own, own)
         q_start, q_end = (other, start) if "q" in moving else (other, other)
