@@ -29,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         name = parameters.params.get("name") if parameters else None
         if name and item.path.stem in ("test_derivatives", "test_verification"):
             item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {name}"))
+        if item.path.stem in ("test_tour", "test_bench"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def every(names: Iterable[str], quick: Container[str]) -> list:

@@ -220,7 +220,7 @@ def test_gradients_with_respect_to_probabilities(name):
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", every(NAMES, set(NAMES) - {"chernoff"}))
 @pytest.mark.parametrize("noun", [jd.Logits, jd.Probs])
 def test_equal_inputs_give_exactly_zero(name, noun):
     equal_inputs_give_exactly_zero(name, noun, "float32")

@@ -233,7 +233,7 @@ def test_a_mask_is_leaving_out(name):
         assert not np.any(np.asarray(slope)[~np.asarray(mask)])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", every(NAMES, set(NAMES) - {"chernoff"}))
 def test_shapes_at_their_smallest(name):
     entry = jd.CATALOGUE[name]
     a = jnp.asarray([[0.3], [7.0]], jnp.float32)
