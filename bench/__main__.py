@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, text in (
         ("accuracy", "KL of every library against arbitrary-precision arithmetic"),
         ("speed", "time of KL and JS from logits, and of importing the library"),
+        ("classify", "four losses on handwritten digits, from two starts"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--quick", action="store_true", help="small; written with --output")
@@ -28,13 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     options = parser.parse_args(arguments)
 
-    from . import accuracy, report, speed
+    from . import accuracy, classify, report, speed
 
-    chosen = accuracy if options.command == "accuracy" else speed
+    chosen = {"accuracy": accuracy, "speed": speed, "classify": classify}[options.command]
     result = chosen.measure(quick=options.quick)
     table = chosen.table(result)
     if options.output or not options.quick:
-        report.write(options.output or RESULTS, options.command, result, table)
+        folder = options.output or RESULTS
+        report.write(folder, options.command, result, table)
+        if options.command == "classify":
+            classify.draw(result, folder / "classify.png")
     if options.command == "accuracy" and options.readme:
         report.update_readme(options.readme, accuracy.readme_block(result))
     print(table)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from . import _checks as checks
@@ -163,7 +164,9 @@ def layout(nouns: dict[str, Noun], axis: Any, where: Any) -> Layout:
         raise ValueError(f"batch shapes must broadcast, but are {text}") from None
     for name, noun in nouns.items():
         if isinstance(noun, Labels) and checks.concrete(noun.labels) and noun.labels.size:
-            low, high = int(noun.labels.min()), int(noun.labels.max())
+            # NumPy, as jnp.min of known labels would be traced inside a jitted function.
+            known = np.asarray(noun.labels)
+            low, high = int(known.min()), int(known.max())
             if low < 0 or high >= size:
                 raise ValueError(
                     f"{name}.labels must be in [0, {size}), but "

@@ -301,3 +301,11 @@ def test_multi_label_cross_entropy_is_a_sum_over_two_outcomes():
     got = jd.cross_entropy(jd.Probs(pairs[0]), jd.Logits(pairs[1]))
     want = np.logaddexp(0, z) - y * z
     np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_known_labels_inside_a_jitted_function():
+    labels = jnp.asarray([0, 2, 1])
+    f = jax.jit(lambda z: jd.kl_divergence(jd.Labels(labels), jd.Logits(z)))
+    np.testing.assert_allclose(f(jnp.zeros((3, 4))), np.log(4), rtol=1e-6)
+    with pytest.raises(ValueError, match="4 is among them"):
+        jax.jit(lambda z: jd.kl_divergence(jd.Labels(labels + 2), jd.Logits(z)))(jnp.zeros((3, 4)))
