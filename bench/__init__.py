@@ -1,1 +1,1 @@
-"""How accurate and how fast the library is, beside its peers: `python -m bench accuracy|speed|classify`."""
+"""How accurate and how fast the library is, beside its peers: `python -m bench --help`."""
