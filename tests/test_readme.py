@@ -7,7 +7,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+KOREAN = (ROOT / "README.ko.md").read_text(encoding="utf-8")
+
+
+def blocks(kind, text):
+    return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks("python", README) + blocks("python", KOREAN)
+CONSOLE = blocks("console", README)
 
 
 def test_there_is_code_to_run():
@@ -22,6 +30,23 @@ def test_code_blocks_run(index, monkeypatch):
 
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         exec(compile(BLOCKS[index], f"README block {index}", "exec"), {})
+
+
+@pytest.mark.parametrize("block", CONSOLE)
+def test_commands_print_what_is_shown(block, capsys, monkeypatch):
+    import shlex
+
+    import jax
+
+    from jaxdiv.cli import main
+
+    command, shown = block.split("\n", 1)
+    program, *arguments = shlex.split(command.removeprefix("$ "))
+    assert program == "jaxdiv"
+    monkeypatch.chdir(ROOT)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        assert main(arguments) == 0
+    assert capsys.readouterr().out.rstrip() == shown.rstrip()
 
 
 def test_the_table_of_verbs_is_the_printed_one():
@@ -42,6 +67,6 @@ def test_the_accuracy_table_is_the_measured_one():
 
 
 def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+    for target in re.findall(r"\]\(([^)#]+)\)", README + KOREAN):
         if not target.startswith("http"):
             assert (ROOT / target).exists(), target
