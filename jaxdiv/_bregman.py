@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from . import _numerics as num
-from ._divergence import Claims, Edge, Separable, declare, static
+from ._divergence import Claims, Edge, Separable, declare
+from ._pytree import static
 
 if TYPE_CHECKING:
     from .rows.pair import Pair

@@ -19,10 +19,11 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.core import Tracer
+
+from ._pytree import register
 
 if TYPE_CHECKING:
     from .rows.evaluate import Rows
@@ -35,12 +36,7 @@ Class = TypeVar("Class", bound=type)
 @dataclass_transform(frozen_default=True)
 def declare(cls: Class) -> Class:
     """Make a class a frozen dataclass and a pytree; fields marked static stay hashable metadata."""
-    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
-
-
-def static(**kwargs: Any) -> Any:
-    """A field that is structure, not a parameter to differentiate."""
-    return dataclasses.field(metadata={"static": True}, **kwargs)
+    return register(dataclasses.dataclass(frozen=True)(cls))
 
 
 @dataclasses.dataclass(frozen=True)

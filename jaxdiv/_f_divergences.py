@@ -235,10 +235,9 @@ class Chi2(Homogeneous):
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         normal, x = self._square_over_q(pair)
         square = pair.affinity(2)  # p^2/q, only where q has underflowed
-        # p + q as 2 q + (p - q): JAX 0.10.2 on a CPU once compiled (p + q) x to half of it.
         return (
             2 * jnp.where(normal, pair.p * x, square - pair.p),
-            -jnp.where(normal, (2 * pair.q + pair.difference) * x, square - pair.q),
+            -jnp.where(normal, (pair.p + pair.q) * x, square - pair.q),
         )
 
     def limits(self) -> tuple[Limit, Limit]:

@@ -14,12 +14,13 @@ import numpy as np
 from jax import Array
 
 from . import _checks as checks
-from ._divergence import Divergence, static
+from ._divergence import Divergence
+from ._pytree import register, static
 from .rows.evaluate import Rows
 from .rows.pair import Side
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class Probs:
     """Probabilities along one axis, used as they are: neither clipped nor renormalised."""
@@ -27,7 +28,7 @@ class Probs:
     probs: Any
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class LogProbs:
     """Natural logarithms of probabilities, trusted: not renormalised. -inf is probability 0."""
@@ -35,7 +36,7 @@ class LogProbs:
     log_probs: Any
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class Logits:
     """Unnormalised log-probabilities: the distribution is softmax(logits / temperature)."""
@@ -44,7 +45,7 @@ class Logits:
     temperature: Any = 1.0
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class Labels:
     """Point masses on integer classes; the axis of classes is inserted at the verb's `axis`.

@@ -16,7 +16,8 @@ import numpy as np
 from jax import Array
 
 from . import _numerics as num
-from ._divergence import Claims, Homogeneous, Limit, concrete, declare, static
+from ._divergence import Claims, Homogeneous, Limit, concrete, declare
+from ._pytree import static
 
 if TYPE_CHECKING:
     from .rows.pair import Pair

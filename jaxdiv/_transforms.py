@@ -25,9 +25,9 @@ from ._divergence import (
     check_scalar,
     concrete,
     declare,
-    static,
 )
 from ._f_divergences import Alpha, JensenShannon, SquaredHellinger
+from ._pytree import static
 
 if TYPE_CHECKING:
     from .rows.evaluate import Rows

@@ -186,6 +186,7 @@ def verb(name):
 GRADIENTS = ["kl", "reverse_kl", "js", "squared_hellinger", "chi2", "le_cam"]
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("name", GRADIENTS)
 @pytest.mark.parametrize("argument", ["p", "q"])
 def test_gradients_with_respect_to_logits(name, argument):

@@ -94,6 +94,7 @@ def test_derivatives_of_log_probabilities(name):
 SLOW_NESTINGS = ["f_divergence", "reverse_kl", "js", "chi2", "renyi_2", "bregman"]
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("chart", ["probs", "logits"])
 @pytest.mark.parametrize(
     "name",
@@ -137,6 +138,7 @@ def test_third_derivatives_by_nesting(name, chart):
 SMOOTH = {n for n, e in jd.CATALOGUE.items() if e.claims.coefficient is not None}
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
     "name", every(sorted(SMOOTH), SMOOTH - {"chernoff", "renyi_2", "bhattacharyya", "tsallis_1_5"})
 )

@@ -178,6 +178,7 @@ def test_second_derivatives_are_numbers_where_the_first_are_finite(name, chart):
 GRADIENTS = ["kl", "reverse_kl", "js", "squared_hellinger", "chi2", "le_cam"]
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("chart", ["probs", "logits"])
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_are_the_contracts(name, chart):

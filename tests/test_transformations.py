@@ -68,6 +68,21 @@ def test_objects_and_nouns_are_pytrees():
     )
 
 
+@pytest.mark.core
+def test_structures_of_different_classes_differ():
+    # Or a cache keyed by structure may return one divergence's program for another.
+    values = [entry.divergence for entry in jd.CATALOGUE.values()]
+    values += [jd.Probs(1.0), jd.LogProbs(1.0), jd.Logits(1.0), jd.Labels(1)]
+    values += [jd.Alpha(0.7), jd.Renyi(0.7), jd.Tsallis(0.7), jd.JensenShannon(0.7), jd.SkewKL(0.7)]
+    structures = {}
+    for value in values:
+        leaves, structure = jax.tree.flatten(value)
+        assert jax.tree.unflatten(structure, leaves) == value
+        for known, kind in structures.items():
+            assert (known == structure) <= (kind is type(value)), (kind, value)
+        structures[structure] = type(value)
+
+
 def test_a_repeated_call_does_not_compile_again():
     a, b = rows()
     traces = []

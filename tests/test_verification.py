@@ -22,6 +22,7 @@ def failures(report):
     return {(check.claim, check.chart) for check in report.checks if not check.ok}
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("name", ["kl", "renyi_half", "total_variation"])
 def test_the_catalogue_passes(name):
     report = verify(jd.CATALOGUE[name], points())

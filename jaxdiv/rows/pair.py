@@ -15,9 +15,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .. import _numerics as num
+from .._pytree import register, static
 
 
-@jax.tree_util.register_dataclass
+@register
 @dataclasses.dataclass(frozen=True)
 class Side:
     """Rows along the last axis.
@@ -29,9 +30,7 @@ class Side:
 
     values: Array
     temperature: Array | None = None
-    chart: Literal["linear", "log", "logits"] = dataclasses.field(
-        default="linear", metadata={"static": True}
-    )
+    chart: Literal["linear", "log", "logits"] = static(default="linear")
 
     @property
     def linear(self) -> bool:
