@@ -39,6 +39,14 @@ def every(names: Iterable[str], quick: Container[str]) -> list:
     return [name if name in quick else pytest.param(name, marks=slow) for name in names]
 
 
+@pytest.fixture(autouse=True)
+def _bounded_memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hundreds of slow tests would keep gigabytes of compiled programs."""
+    yield
+    if request.node.get_closest_marker("slow"):
+        jax.clear_caches()
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """float64 for one test: `@pytest.mark.usefixtures("x64")`."""

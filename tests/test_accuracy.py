@@ -127,8 +127,16 @@ def test_low_precision_is_computed_in_float32(name, dtype):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
-@pytest.mark.parametrize("length", [2, 3, 10, 1000])
+@pytest.mark.parametrize(
+    "dtype, length",
+    [
+        *(("float32", length) for length in (2, 3, 1000)),
+        *(("float64", length) for length in (2, 1000)),
+        # Computed in float32: what is new is the conversion.
+        ("bfloat16", 10),
+        ("float16", 10),
+    ],
+)
 def test_all_lengths_and_dtypes(name, dtype, length):
     low = dtype in ("bfloat16", "float16")
     with jax.enable_x64(dtype == "float64"):
@@ -141,7 +149,8 @@ def test_all_lengths_and_dtypes(name, dtype, length):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("chart", ["probs", "logits"])
 def test_a_vocabulary(name, chart):
-    a, b = logit_rows(131072, scales=(1e-8, 1e-3, 1.0))
+    # Far apart, and near with a constant between them.
+    a, b = (x[[0, 3]] for x in logit_rows(131072, scales=(1.0, 1e-6)))
     if chart == "probs":
         compare = (make_probs(a, "float32"), make_probs(b, "float32"))
         got, row = jd.CATALOGUE[name](*compare), from_probs
@@ -228,7 +237,7 @@ def test_equal_inputs_give_exactly_zero(name, noun):
 
 
 # Low precision becomes float32 before anything else, so that a few names say it for all.
-@pytest.mark.parametrize("name", every(NAMES, ["kl", "total_variation"]))
+@pytest.mark.parametrize("name", ["kl", "total_variation"])
 @pytest.mark.parametrize("noun", [jd.Logits, jd.Probs])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_equal_inputs_of_low_precision_give_exactly_zero(name, noun, dtype):
