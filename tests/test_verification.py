@@ -64,7 +64,7 @@ class Wrong(Homogeneous):
 
     def weighted(self, pair):
         by_p, by_q = jd.KL().weighted(pair)
-        return by_p, self.slope * by_q + self.shift * pair.q * jnp.linspace(0, 1, 4)
+        return by_p, self.slope * by_q + self.shift * pair.q * jnp.linspace(0, 1, pair.q.shape[-1])
 
     def limits(self):
         return Limit(1.0, -jnp.inf, 0.0), Limit(jnp.inf, -jnp.inf, -1.0)
@@ -126,3 +126,15 @@ def test_reports_are_plain():
     assert '"worst": "nan"' in report.to_json()
     skipped = dataclasses.replace(nan, applies=False)
     assert not Report("x", "X.", "cpu", "float32", 2, (skipped,)).ok  # nothing was checked
+
+
+@pytest.mark.parametrize("what", [{}, {"slope": 1.01}, {"slope": -1.0}])
+def test_many_outcomes_are_verified_without_a_dense_hessian(what):
+    # 5000 outcomes: a Hessian a point would be 100 MB.
+    rng = np.random.default_rng(0)
+    wide = from_array(rng.normal(size=(3, 5000)), jnp.float32, logits=True, source="here")
+    report = verify(wrong(**what), wide)
+    local = {c.claim: c.ok for c in report.checks if c.chart == "probabilities"}
+    assert local["Hessian as claimed"] == (not what)
+    assert local["Hessian > 0 at p = q"] == (what.get("slope") != -1.0)
+    assert report.ok == (not what), report

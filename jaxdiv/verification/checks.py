@@ -15,11 +15,14 @@ import numpy as np
 from jax import Array
 
 from .._catalogue import Entry
+from .._divergence import Separable
 from .._finite import Logits, Probs
 from .points import Points
 from .report import Check, Report
 
-_CHUNK = 4096  # points whose Hessians are in memory at once
+_DENSE = 64  # the most outcomes for which the Hessian is formed
+_DIRECTIONS = 4  # along which it is applied for more
+_ENTRIES = 2**18  # of Hessians, or of rows where none is formed, that are in memory at once
 _SCALES = tuple(10.0**k for k in range(-8, 2))
 
 Function = Callable[[Array, Array, Array], Array]
@@ -78,11 +81,11 @@ def _worst(values: Array) -> float:
     return float(jnp.max(values))
 
 
-def _in_chunks(function: Callable[..., Any], *arrays: Array) -> list[Array]:
-    """Outputs of a function of batches, over points a chunk at a time."""
-    count = arrays[0].shape[0]
+def _in_chunks(function: Callable[..., Any], each: int, *arrays: Array) -> list[Array]:
+    """Outputs of a function of batches, over points a chunk at a time, each of `each` entries."""
+    count, chunk = arrays[0].shape[0], max(1, _ENTRIES // each)
     parts = [
-        function(*(x[start : start + _CHUNK] for x in arrays)) for start in range(0, count, _CHUNK)
+        function(*(x[start : start + chunk] for x in arrays)) for start in range(0, count, chunk)
     ]
     return [jnp.concatenate(x) for x in zip(*parts, strict=True)]
 
@@ -94,6 +97,9 @@ def _local(entry: Entry, points: Points, chart: str) -> Iterator[Check]:
     H = c (diag(p) - p p^T), H between two P^(-1/2) is c I off the direction sqrt(p). A transform
     of an f-divergence is compared on the tangent of the simplex: off the simplex it has a
     Hessian of the masses too.
+
+    For many outcomes the Hessian is not formed but applied, to random directions and, where it is
+    that of a sum over the outcomes and so diagonal in probabilities, to ones, which gives it whole.
     """
     claims, n, epsilon = entry.claims, points.outcomes, _epsilon(points)
     if not claims.smooth:
@@ -102,22 +108,26 @@ def _local(entry: Entry, points: Points, chart: str) -> Iterator[Check]:
             yield Check(name, chart, 0, 0.0, 0.0, note, applies=False)
         return
     c = claims.coefficient
-    at = _local_figures(entry, chart)
+    count = points.count
+    dense = n <= _DENSE
+    at = (_local_figures if dense else _applied_figures)(entry, chart)
     x = points.probs if chart == "probabilities" else points.logits
     probs = _wide(points, points.probs)
-    slope, error, lowest = _in_chunks(at, probs, _wide(points, x), points.mask)
-    count = points.count
+    slope, error, lowest = _in_chunks(
+        at, n * n if dense else n * _DIRECTIONS, probs, _wide(points, x), points.mask
+    )
     yield Check("gradient 0 at p = q", chart, count, _worst(slope), 0.0, "largest entry")
+    whole_spectrum = dense or (chart == "probabilities" and _diagonal(entry))
     # Eigenvalues of a matrix near the identity, each entry a few roundings off: positive for
-    # certain when above n times that.
-    rounding = 32 * n * epsilon
+    # certain when above n times that. Applied, its n roundings are as good as independent.
+    rounding = (32 * n if dense else 64 * n**0.5) * epsilon
     yield Check(
         "Hessian > 0 at p = q",
         chart,
         count,
         -_worst(-lowest),
         rounding,
-        "smallest eigenvalue in scaled coordinates",
+        f"smallest {'eigenvalue' if whole_spectrum else 'x.Hx/x.x tried'} in scaled coordinates",
         at_least=True,
     )
     if c is None:
@@ -171,6 +181,51 @@ def _local_figures(entry: Entry, chart: str) -> Callable[..., Any]:
                 scaled = keep @ scaled @ keep + jnp.outer(u, u)
             error = jnp.zeros((), p.dtype)
         return jnp.max(jnp.abs(slope)), error, jnp.linalg.eigvalsh(scaled)[0]
+
+    return jax.jit(jax.vmap(at))
+
+
+def _diagonal(entry: Entry) -> bool:
+    """Whether the Hessian in probabilities is diagonal."""
+    return isinstance(entry.divergence, Separable)
+
+
+@functools.lru_cache(maxsize=256)
+def _applied_figures(entry: Entry, chart: str) -> Callable[..., Any]:
+    """As `_local_figures`, without forming the Hessian."""
+    verb = _verb(entry, chart)
+    whole = chart == "probabilities" and _homogeneous(entry)
+    c = entry.claims.coefficient
+
+    def at(p: Array, x: Array, mask: Array):
+        n = p.shape[-1]
+
+        def gradient(y: Array) -> Array:
+            return jax.grad(verb, 1)(x, y, mask)
+
+        def apply(v: Array) -> Array:
+            return jax.jvp(gradient, (x,), (v,))[1]
+
+        root = jnp.sqrt(jnp.where(mask, p, 1))
+        u = jnp.where(mask, root, 0)
+        u = u / jnp.linalg.norm(u)
+        size = root if chart == "probabilities" else 1 / root
+
+        def off_u(w: Array) -> Array:
+            return w if whole else w - u * (u @ w)
+
+        def along(key: Array) -> tuple[Array, Array]:
+            w = off_u(jnp.where(mask, jax.random.normal(key, (n,), p.dtype), 0))
+            image = off_u(size * apply(size * w)) / (c or 1)
+            error = jnp.max(jnp.abs(jnp.where(mask, image - w, 0)))
+            return (w @ image) / (w @ w), error
+
+        quotients, errors = jax.vmap(along)(jax.random.split(jax.random.key(0), _DIRECTIONS))
+        lowest, error = jnp.min(quotients), jnp.max(errors)
+        if _diagonal(entry) and chart == "probabilities":
+            diagonal = apply(jnp.ones_like(p)) * p / (c or 1)
+            lowest = jnp.min(jnp.where(mask, diagonal, jnp.inf))
+        return jnp.max(jnp.abs(gradient(x))), error, lowest
 
     return jax.jit(jax.vmap(at))
 
