@@ -56,7 +56,7 @@ class ItakuraSaito(Separable):
     def _excess(self, pair: "Pair") -> Array:
         """(p - q)/q."""
         normal = pair.q >= jnp.finfo(pair.q.dtype).tiny
-        direct = pair.difference / jnp.where(normal, pair.q, 1)
+        direct = num.divide(pair.difference, jnp.where(normal, pair.q, 1))
         return jnp.where(normal, direct, num.expm1(pair.log_ratio))
 
     def term(self, pair: "Pair") -> Array:

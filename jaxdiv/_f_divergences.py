@@ -38,7 +38,7 @@ def _product(mass: Array, x: Array) -> Array:
 
 def _kl_term(p: Array, q: Array, difference: Array, log_ratio: Array) -> Array:
     """p log(p/q) - p + q = p (x - log(1 + x)) with x = (q - p)/p."""
-    x = -difference / _positive(p)
+    x = num.divide(-difference, _positive(p))
     near = (x >= -0.5) & (x <= 1) & (p > 0)
     return jnp.where(
         near, p * num.log1p_remainder(jnp.where(near, x, 0)), p * log_ratio - difference
@@ -93,7 +93,7 @@ class SkewKL(Homogeneous):
         # d_p = log(p/m) - skew y and d_q = -(1 - skew) y with y = (p - m)/m. Near p = q the two
         # terms of d_p cancel as skew -> 1: log(p/m) = y - (y - log(1 + y)) keeps what is left.
         mixture, difference, log_ratio = self._mixture(pair)
-        y = difference / _positive(mixture)
+        y = num.divide(difference, _positive(mixture))
         near = jnp.abs(y) <= 0.5
         small = jnp.where(near, y, 0)
         by_p = jnp.where(
@@ -226,7 +226,9 @@ class Chi2(Homogeneous):
     def _square_over_q(self, pair: "Pair") -> tuple[Array, Array]:
         """Whether q is a normal number, and (p - q)/q where it is."""
         normal = pair.q >= jnp.finfo(pair.q.dtype).tiny
-        return normal, jnp.where(normal, pair.difference / jnp.where(normal, pair.q, 1), 0)
+        return normal, jnp.where(
+            normal, num.divide(pair.difference, jnp.where(normal, pair.q, 1)), 0
+        )
 
     def term(self, pair: "Pair") -> Array:
         normal, x = self._square_over_q(pair)
@@ -254,13 +256,14 @@ class LeCam(Homogeneous):
     formula: ClassVar[str] = "sum (p - q)^2 / (p + q)"
 
     def term(self, pair: "Pair") -> Array:
-        return pair.difference * (pair.difference / _positive(pair.p + pair.q))
+        return pair.difference * num.divide(pair.difference, _positive(pair.p + pair.q))
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         p, q = pair.p, pair.q
         total = _positive(p + q)
-        s = pair.difference / total
-        return p * s * ((p + 3 * q) / total), -q * s * ((q + 3 * p) / total)
+        s = num.divide(pair.difference, total)
+        # (p + 3 q) / (p + q) = 2 - s, and q's mirror image.
+        return p * s * (2 - s), -q * s * (2 + s)
 
     def limits(self) -> tuple[Limit, Limit]:
         return Limit(1.0, -3.0, 0.0), Limit(1.0, -3.0, 0.0)

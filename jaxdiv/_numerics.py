@@ -115,6 +115,20 @@ def two_product(a: Array, b: Array) -> tuple[Array, Array]:
     return jnp.where(jnp.isfinite(lo), hi, a * b), jnp.where(jnp.isfinite(lo), lo, 0)
 
 
+@jax.custom_jvp
+def divide(x: Array, y: Array) -> Array:
+    """x / y, whose derivatives don't meet y^2: it underflows where y is far from it."""
+    return x / y
+
+
+@divide.defjvp
+def _(primals, tangents):
+    x, y = primals
+    x_dot, y_dot = tangents
+    ratio = divide(x, y)
+    return ratio, divide(x_dot - ratio * y_dot, y)
+
+
 def divide_pair(hi: Array, lo: Array, divisor: Array) -> tuple[Array, Array]:
     """(hi + lo) / divisor as a pair."""
     quotient = hi / divisor

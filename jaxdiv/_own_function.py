@@ -152,7 +152,7 @@ class FDivergence(Homogeneous):
         normal = inside & (pair.q >= jnp.finfo(dtype).tiny)
         x = jnp.where(
             normal,
-            pair.difference / jnp.where(normal, pair.q, 1),
+            num.divide(pair.difference, jnp.where(normal, pair.q, 1)),
             num.expm1(jnp.where(inside, pair.log_ratio, 0)),
         )
         small = jnp.where(inside, x, 0)

@@ -145,9 +145,11 @@ class Tsallis(Divergence):
         mass_p, mass_q = rows.masses()
         mass = alpha * mass_p + (1 - alpha) * mass_q
         divergence = rows.sum(Alpha(alpha))
+        scale = alpha / jnp.where(mass == 0, 1, mass)
         # An infinite sum is infinite in the entries that make it so, not through the mass.
-        mass = jnp.where(jnp.isinf(divergence), jax.lax.stop_gradient(mass), mass)
-        return alpha * divergence / jnp.where(mass == 0, 1, mass)
+        infinite = jnp.isinf(divergence)
+        finite = jnp.where(infinite, 0, divergence) * scale
+        return jnp.where(infinite, divergence * jax.lax.stop_gradient(scale), finite)
 
     def claims(self) -> Claims:
         a = float(self.alpha)

@@ -176,11 +176,15 @@ def _affinity_parts(alpha: Array, side_p: Side, side_q: Side) -> tuple[Array, Ar
 
 
 def _log_affinity_jvp(primals, tangents):
+    # Symbolic zeros: the slope by alpha alone must not meet 1/p, whose derivative may be infinite.
     value = log_affinity(*primals)
-    return value, jax.checkpoint(_log_affinity_tangent)(primals, tangents)
+    present = [None if _all_zero(t) else _materialise(t) for t in tangents]
+    if all(t is None for t in present):
+        return value, jnp.zeros_like(value)
+    return value, jax.checkpoint(_log_affinity_tangent)(primals, present)
 
 
-log_affinity.defjvp(_log_affinity_jvp)
+log_affinity.defjvp(_log_affinity_jvp, symbolic_zeros=True)
 
 
 def _log_affinity_tangent(primals, tangents) -> Array:
@@ -206,6 +210,8 @@ def _log_affinity_tangent(primals, tangents) -> Array:
         (side_p, dot_p, alpha, pair.raw_p, q_alone),
         (side_q, dot_q, 1 - alpha, pair.raw_q, p_alone),
     ):
+        if dot is None:
+            continue
         partial = power * share
         if side.linear:
             partial = partial / jnp.where(side.support(), side.values, 1)
@@ -214,4 +220,6 @@ def _log_affinity_tangent(primals, tangents) -> Array:
         weight = jnp.ones_like(mass) if side.linear else pair.raw_p
         bad = invalid(side_p, side_q)[..., None]
         total = total + contract(jnp.where(bad, jnp.nan, partial), side, dot, mass, weight)
-    return total + num.row_sum(share * pair.log_ratio * alpha_dot)
+    if alpha_dot is not None:
+        total = total + num.row_sum(share * pair.log_ratio * alpha_dot)
+    return total
