@@ -1,0 +1,494 @@
+"""`jaxdiv compare P Q`: two distributions of the user's, by every measure there is."""
+
+import argparse
+import json
+import math
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._counts import SYMBOLS, Aligned, align, holds_counts, read_counts
+from .._files import InputError
+
+_WIDTH = 80
+_NAMED = 12  # missing symbols named in the output
+_PAIRS = ("pq", "qp")
+_UNITS = {2: "bits", math.e: "nats", 10: "hartleys"}
+
+
+def _base(text: str) -> float:
+    try:
+        value = math.e if text == "e" else float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf or value == 1:
+        raise argparse.ArgumentTypeError(f"must be e or a number > 0, not 1, but is {text!r}")
+    return value
+
+
+def _pseudo_count(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number >= 0, but is {text!r}")
+    return value
+
+
+def _top(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive integer, but is {text!r}")
+    return value
+
+
+def add(commands) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "compare",
+        help="two distributions from files: entropies, divergences, codes",
+        description="Compare two distributions: counts from .csv (a count a line, or a label and\n"
+        "a count) or .npy files, or two texts whose symbols are counted. Counts are\n"
+        "divided by their total; labels are matched by name, bare numbers by position.",
+        epilog="Examples:\n"
+        "  jaxdiv compare english.csv german.csv --plot letters.png\n"
+        "  jaxdiv compare yesterday.npy today.npy --base e --json\n"
+        "  jaxdiv compare mine.txt yours.txt --symbols words --smooth 0.5 --top 20\n\n"
+        "Characters are Unicode code points; words are runs of letters and digits, in\n"
+        "the case they are written in. Exit status: 0, or 2 if the input was bad.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("p", metavar="P", help="a .csv or .npy file, or a text with --symbols")
+    parser.add_argument("q", metavar="Q", help="the same, for the other distribution")
+    parser.add_argument("--symbols", choices=SYMBOLS, help="what to count in a text")
+    parser.add_argument(
+        "--base", type=_base, default=2.0, help="of the logarithms: 2 (default), e, 10, ..."
+    )
+    parser.add_argument(
+        "--smooth", metavar="A", type=_pseudo_count, default=0.0,
+        help="add A to the count of every symbol of either, on both sides",
+    )  # fmt: skip
+    parser.add_argument(
+        "--top", metavar="N", type=_top, default=10, help="symbols to show, 10 by default"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--plot", metavar="FILE", help="also draw a .png, .svg or .pdf")
+    parser.set_defaults(run=run)
+
+
+def run(arguments) -> int:
+    """Read, compare and print."""
+    paths = (arguments.p, arguments.q)
+    _check_symbols(arguments.symbols, paths)
+    plot = _plot_file(arguments.plot, paths)
+    aligned = _read(arguments, paths)
+
+    import jax
+
+    with jax.enable_x64(True):
+        result = _compare(arguments, aligned)
+    if plot:
+        _draw(plot, result)
+    if arguments.json:
+        _print(json.dumps(_plain(result), indent=2, allow_nan=False))
+    else:
+        _print("\n".join(_lines(result)))
+    return 0
+
+
+def _check_symbols(symbols: str | None, paths: tuple[str, str]) -> None:
+    if symbols is None:
+        return
+    for path in paths:
+        if Path(path).suffix.lower() == ".npy":
+            raise InputError(f"{path}: a .npy file holds counts; --symbols is for texts")
+    if all(map(holds_counts, paths)):
+        raise InputError(f"{paths[0]}: a .csv file holds counts; --symbols is for texts")
+
+
+def _plot_file(name: str | None, inputs: tuple[str, str]) -> Path | None:
+    """Where to draw; what is wrong with it is found before anything is computed."""
+    if name is None:
+        return None
+    path = Path(name)
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InputError(f"--plot {name}: the name must end in .png, .svg or .pdf")
+    if path.is_dir() or not path.parent.is_dir():
+        reason = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise InputError(f"--plot {name}: {reason}")
+    for other in inputs:
+        if path.exists() and Path(other).exists() and path.samefile(other):
+            raise InputError(f"--plot {name}: would overwrite the input {other}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise InputError("--plot needs matplotlib: pip install 'jaxdiv[plot]'") from None
+    return path
+
+
+def _read(arguments, paths: tuple[str, str]) -> Aligned:
+    p, q = (read_counts(path, arguments.symbols) for path in paths)
+    aligned = align(p, q, paths)
+    if not ((aligned.p > 0) & (aligned.q > 0)).any() and not arguments.smooth:
+        raise InputError(
+            f"{paths[0]} and {paths[1]} have no symbol in common, so there is nothing to compare; "
+            "--smooth A adds A to every count"
+        )
+    return aligned
+
+
+def _compare(arguments, aligned: Aligned) -> dict[str, Any]:
+    """All that is printed, as plain data."""
+    import jaxdiv as jd
+
+    base, labels = arguments.base, aligned.labels
+    counts = np.stack([aligned.p, aligned.q])
+    weights = counts + arguments.smooth
+    try:
+        totals = [_sum(row) for row in weights]
+    except OverflowError:
+        raise InputError("--smooth makes the counts overflow float64") from None
+    # The rows of one batch are (P, Q) and (Q, P), so that a divergence compiles once for both.
+    rows = weights / np.asarray(totals)[:, None]
+    swapped = rows[::-1].copy()
+    p, q = rows
+    support = rows > 0
+
+    def pair(values: Any) -> dict[str, float]:
+        return dict(zip(_PAIRS, np.asarray(values).tolist(), strict=True))
+
+    entropies, perplexities = np.asarray(jd.entropy(rows, base=base)), jd.perplexity(rows)
+
+    def side(index: int, path: str) -> dict[str, Any]:
+        other = rows[1 - index]
+        lacks = np.flatnonzero(support[1 - index] & ~support[index])
+        lacks = lacks[np.argsort(-other[lacks], kind="stable")]
+        return {
+            "file": path,
+            "total": _sum(counts[index]),
+            "symbols": int((counts[index] > 0).sum()),
+            "entropy": float(entropies[index]),
+            "perplexity": float(perplexities[index]),
+            "lacks": {
+                "count": len(lacks),
+                "probability_in_other": _sum(other[lacks]),
+                "symbols": [labels[i] for i in lacks],
+            },
+        }
+
+    # A symbol as a row of its own gives p log(p/q) - p + q, and these add up to KL.
+    terms = np.asarray(jd.kl_divergence(p[:, None], q[:, None], base=base))
+    finite = np.flatnonzero(np.isfinite(terms) & support.any(0))
+    # By size, as a base below 1 turns the sign of everything; ties by p, then as they come.
+    order = finite[np.lexsort((-p[finite], -np.abs(terms[finite])))]
+    shown, rest = order[: arguments.top], order[arguments.top :]
+    kl_bits = np.asarray(jd.kl_divergence(rows, swapped, base=2))
+    return {
+        "p": side(0, arguments.p),
+        "q": side(1, arguments.q),
+        "counted": arguments.symbols or ("positions" if aligned.by_position else "labels"),
+        "alphabet": int((counts.any(0) if not arguments.smooth else support.any(0)).sum()),
+        "common": int(counts.all(0).sum()),
+        "smooth": arguments.smooth,
+        "base": base,
+        "unit": {2.0: "bits", math.e: "nats", 10.0: "hartleys"}.get(base, f"log {base:g}"),
+        "cross_entropy": pair(jd.cross_entropy(rows, swapped, base=base)),
+        "cross_perplexity": pair(jd.perplexity(rows, swapped)),
+        "divergences": {
+            entry.name: _divergence(entry, rows, swapped, base)
+            for entry in _progress(list(jd.CATALOGUE.values()), quiet=arguments.json)
+        },
+        "contributions": [
+            {
+                "symbol": labels[i],
+                "p": float(p[i]),
+                "q": float(q[i]),
+                "contribution": float(terms[i]),
+            }
+            for i in shown
+        ],
+        "other_contributions": {
+            "count": len(rest),
+            "p": _sum(p[rest]),
+            "q": _sum(q[rest]),
+            "contribution": _sum(terms[rest]),
+        },
+        "coding": {
+            "pq": _coding(rows, weights, 0, float(kl_bits[0])),
+            "qp": _coding(rows, weights, 1, float(kl_bits[1])),
+        },
+        "plot": arguments.plot,
+    }
+
+
+def _sum(values: np.ndarray) -> float:
+    return math.fsum(values.tolist())
+
+
+def _progress(entries: list, quiet: bool) -> Iterator[Any]:
+    """The entries in turn, with a bar where somebody is watching: compiling takes time."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(20), TextColumn("{task.completed}/{task.total} {task.description}"))
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=len(entries))
+        for entry in entries:
+            bar.update(task, description=entry.name)
+            yield entry
+            bar.advance(task)
+
+
+def _divergence(entry, rows: np.ndarray, swapped: np.ndarray, base: float) -> dict[str, Any]:
+    logarithmic = entry.divergence.logarithmic
+    root = entry.name == "js_distance"
+    if root and base < 1:
+        values = [math.nan, math.nan]  # the root of a negative number of units
+    else:
+        values = np.asarray(entry(rows, swapped, **({"base": base} if logarithmic else {})))
+    return {
+        "pq": float(values[0]),
+        "qp": float(values[1]),
+        "logarithmic": logarithmic,
+        "root": root,
+        "symmetric": entry.claims.symmetric is True,
+        "parameters": ", ".join(
+            f"{key}={value:g}"
+            if isinstance(value, int | float)
+            else f"{key}={value.__name__.strip('_')}"
+            for key, value in entry.parameters.items()
+        ),
+    }
+
+
+def _coding(rows: np.ndarray, weights: np.ndarray, index: int, kl: float) -> dict[str, float]:
+    """Bits a symbol for one side, with its own Huffman code and with the other's."""
+    import jaxdiv as jd
+
+    source = rows[index]
+    lengths = []
+    for weight, row in ((weights[index], source), (weights[1 - index], rows[1 - index])):
+        # A code has codewords for what occurs; `huffman_code` would give the rest some, too.
+        coded = row > 0
+        if (source[~coded] > 0).any():
+            lengths.append(math.inf)
+            continue
+        lengths.append(jd.expected_code_length(source[coded], jd.huffman_code(weight[coded])))
+    own, other = lengths
+    return {"own": own, "other": other, "excess": other - own, "kl": kl}
+
+
+def _plain(value: Any) -> Any:
+    """The same without infinities and NaN, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def _draw(path: Path, result: dict[str, Any]) -> None:
+    from .. import _compare_plot
+
+    rows = result["contributions"][: _compare_plot.DRAWN]
+    try:
+        _compare_plot.save(
+            path,
+            [_cut(_show(row["symbol"]), 20) for row in rows],
+            *(np.asarray([row[key] for row in rows]) for key in ("p", "q", "contribution")),
+            names=tuple(_cut(_name(result[side]["file"]), 34) for side in "pq"),
+            unit=result["unit"],
+            what=_noun(result["counted"], 1),
+        )
+    except OSError as error:
+        raise InputError(f"--plot {path}: {error.strerror or error}") from None
+
+
+def _print(text: str) -> None:
+    """Print what the terminal can show, and escapes for the rest."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _lines(result: dict[str, Any]) -> Iterator[str]:
+    """The report, at most 80 columns wide."""
+    yield from _sizes(result)
+    unit = result["unit"]
+    p, q, cross = result["p"], result["q"], result["cross_entropy"]
+    perplexity = result["cross_perplexity"]
+    yield ""
+    yield _row("", "of P", "of Q")
+    yield _row("entropy H(P), H(Q)", p["entropy"], q["entropy"], unit)
+    yield _row("perplexity", p["perplexity"], q["perplexity"])
+    yield _row("cross-entropy H(P, Q), H(Q, P)", cross["pq"], cross["qp"], unit)
+    yield _row("its perplexity", perplexity["pq"], perplexity["qp"])
+    yield ""
+    yield _row("divergence", "P || Q", "Q || P")
+    for name, row in result["divergences"].items():
+        title = f"{name} ({row['parameters']})" if row["parameters"] else name
+        measured = (f"root {unit}" if row["root"] else unit) if row["logarithmic"] else ""
+        backward = "symmetric" if row["symmetric"] else row["qp"]
+        yield _row(title, row["pq"], backward, measured)
+    yield from _contributions(result)
+    yield from _codes(result["coding"])
+    if result["plot"]:
+        yield ""
+        yield result["plot"]
+
+
+def _sizes(result: dict[str, Any]) -> Iterator[str]:
+    counted, smooth = result["counted"], result["smooth"]
+    for name in "pq":
+        side = result[name]
+        kinds = f"{side['symbols']:,} different" if counted in SYMBOLS else ""
+        kinds = kinds or f"{side['symbols']:,} {_noun(counted, side['symbols'])} above 0"
+        total = _total(side["total"])
+        text = f"{total} {counted}, {kinds}" if counted in SYMBOLS else f"total {total}, {kinds}"
+        yield f"{name.upper()}  {_cut(_name(side['file']), 34, left=True)}: {text}"
+    alphabet, common = result["alphabet"], result["common"]
+    added = f" after adding {smooth:g} to every count" if smooth else ""
+    text = (
+        f"{alphabet:,} {_noun(counted, alphabet)} in all, {common:,} on both sides. "
+        f"Probabilities are counts over the total{added}."
+    )
+    yield from _fill(text.split())
+    for name, other, forward in (("q", "p", "P || Q"), ("p", "q", "Q || P")):
+        lacks = result[name]["lacks"]
+        count = lacks["count"]
+        if not count:
+            continue
+        name, other = name.upper(), other.upper()
+        share = 100 * lacks["probability_in_other"]
+        named = [_cut(_show(label), 30) for label in lacks["symbols"][:_NAMED]]
+        named[:-1] = [f"{label}," for label in named[:-1]]
+        more = f"and {count - _NAMED:,} more" if count > _NAMED else ""
+        yield ""
+        yield from _fill(
+            [
+                *f"{count:,} {_noun(counted, count)} of {other}, {share:.3g} % of it, "
+                f"{'is' if count == 1 else 'are'} missing from {name}:".split(),
+                *named,
+                *more.split(),
+            ]
+        )
+        yield from _fill(
+            f"So KL({forward}) is infinite, and {name}'s code has no codeword for "
+            f"{'it' if count == 1 else 'them'}: {other} cannot be coded with it. "
+            "(--smooth A adds A to every count.)".split(),
+            "  ",
+        )
+
+
+def _contributions(result: dict[str, Any]) -> Iterator[str]:
+    rows, others = result["contributions"], result["other_contributions"]
+    counted, infinite = result["counted"], result["q"]["lacks"]["count"]
+    beside = f", beside the {infinite:,} infinite" if infinite else ""
+    place = "position from 0" if counted == "positions" else _noun(counted, 1)
+    yield ""
+    yield f"most of KL(P || Q) in {result['unit']}, as p log(p/q) - p + q{beside}"
+    yield _row(place, "p", "q", "contribution")
+    for row in rows:
+        yield _row(_show(row["symbol"]), row["p"], row["q"], row["contribution"])
+    if others["count"]:
+        title = f"the {others['count']:,} others"
+        yield _row(title, others["p"], others["q"], others["contribution"])
+
+
+def _codes(coding: dict[str, Any]) -> Iterator[str]:
+    def bits(value: float) -> float | str:
+        return "impossible" if math.isinf(value) else value
+
+    pq, qp = coding["pq"], coding["qp"]
+    yield ""
+    yield _row("Huffman codes, bits a symbol", "to code P", "to code Q")
+    yield _row("with its own code", pq["own"], qp["own"])
+    yield _row("with the other's code", bits(pq["other"]), bits(qp["other"]))
+    yield _row("excess", bits(pq["excess"]), bits(qp["excess"]))
+    yield _row("KL, the excess of ideal codes", pq["kl"], qp["kl"])
+
+
+def _row(title: str, *cells: str | float) -> str:
+    """A title of 36 columns, then cells of 13."""
+    from rich.cells import set_cell_size
+
+    line = set_cell_size(_cut(title, 36), 36)
+    for index, cell in enumerate(cells):
+        text = cell if isinstance(cell, str) else _figure(cell)
+        # The third is a unit, or a number.
+        line += f" {text}" if index == 2 and isinstance(cell, str) and False else f"{text:>13}"
+    return line.rstrip()
+
+
+def _figure(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.6g}"
+
+
+def _total(value: float) -> str:
+    return f"{int(value):,}" if value.is_integer() and value < 1e15 else f"{value:.6g}"
+
+
+def _noun(counted: str, count: int) -> str:
+    return counted.removesuffix("s") if count == 1 else counted
+
+
+def _name(path: str) -> str:
+    """A path in one printable line."""
+    return "".join(c if c.isprintable() else _escape(c) for c in path)
+
+
+def _show(label: str) -> str:
+    """The label itself if it reads as a word, else quoted with escapes."""
+    marks = "_-'’"
+    plain = [c for c in label if c.isalnum() or unicodedata.category(c)[0] == "M" or c in marks]
+    starts = label[:1].isalnum() or label.startswith("_")
+    byte = label.startswith("0x") and len(label) == 6 and label[4] == " "
+    if byte or (starts and len(plain) == len(label)):
+        return label
+    # A mark on its own would join the quotation mark before it.
+    start = _escape(label[0]) if label and unicodedata.category(label[0])[0] == "M" else ""
+    inner = "".join(
+        f"\\{c}" if c in "\\'" else c if c.isprintable() else _escape(c)
+        for c in label[bool(start) :]
+    )
+    return f"'{start}{inner}'"
+
+
+def _escape(c: str) -> str:
+    return ascii(c)[1:-1] if not c.isascii() or not c.isprintable() else c
+
+
+def _cut(text: str, width: int, left: bool = False) -> str:
+    """The text in that many columns, with an ellipsis for what is left out."""
+    from rich.cells import cell_len
+
+    if cell_len(text) <= width:
+        return text
+    while cell_len(text) > width - 1:
+        text = text[1:] if left else text[:-1]
+    return f"…{text}" if left else f"{text}…"
+
+
+def _fill(words: Iterable[str], indent: str = "") -> Iterator[str]:
+    """Words in lines of 80 columns; unlike `textwrap`, by their width on screen."""
+    from rich.cells import cell_len
+
+    line = ""
+    for word in words:
+        if line and cell_len(f"{indent}{line} {word}") > _WIDTH:
+            yield indent + line
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    yield indent + line
