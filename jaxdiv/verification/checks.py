@@ -111,10 +111,11 @@ def _local(entry: Entry, points: Points, chart: str) -> Iterator[Check]:
     count = points.count
     dense = n <= _DENSE
     at = (_local_figures if dense else _applied_figures)(entry, chart)
-    x = points.probs if chart == "probabilities" else points.logits
-    probs = _wide(points, points.probs)
+    x = _wide(points, points.probs if chart == "probabilities" else points.logits)
+    # The stored probabilities are those of the stored logits, rounded once more.
+    probs = x if chart == "probabilities" else jax.nn.softmax(x, axis=-1)
     slope, error, lowest = _in_chunks(
-        at, n * n if dense else n * _DIRECTIONS, probs, _wide(points, x), points.mask
+        at, n * n if dense else n * _DIRECTIONS, probs, x, points.mask
     )
     yield Check("gradient 0 at p = q", chart, count, _worst(slope), 0.0, "largest entry")
     whole_spectrum = dense or (chart == "probabilities" and _diagonal(entry))
