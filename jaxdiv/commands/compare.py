@@ -308,7 +308,7 @@ def _draw(path: Path, result: dict[str, Any]) -> None:
             path,
             [_cut(_show(row["symbol"]), 20) for row in rows],
             *(np.asarray([row[key] for row in rows]) for key in ("p", "q", "contribution")),
-            names=tuple(_cut(_name(result[side]["file"]), 34) for side in "pq"),
+            names=(_cut(_name(result["p"]["file"]), 34), _cut(_name(result["q"]["file"]), 34)),
             unit=result["unit"],
             what=_noun(result["counted"], 1),
         )
