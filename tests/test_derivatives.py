@@ -91,7 +91,7 @@ def test_derivatives_of_log_probabilities(name):
     )
 
 
-SLOW_NESTINGS = ["f_divergence", "reverse_kl", "js", "chi2", "renyi_2", "bregman"]
+SLOW_NESTINGS = ["reverse_kl", "js", "chi2", "renyi_2", "bregman"]
 
 
 @pytest.mark.core
@@ -135,12 +135,13 @@ def test_third_derivatives_by_nesting(name, chart):
     np.testing.assert_allclose(got, difference(second, x, direction), rtol=1e-6, atol=1e-8)
 
 
-SMOOTH = {n for n, e in jd.CATALOGUE.items() if e.claims.coefficient is not None}
+# Chernoff's is checked by verification, which compiles it for the purpose.
+SMOOTH = {n for n, e in jd.CATALOGUE.items() if e.claims.coefficient is not None} - {"chernoff"}
 
 
 @pytest.mark.core
 @pytest.mark.parametrize(
-    "name", every(sorted(SMOOTH), SMOOTH - {"chernoff", "renyi_2", "bhattacharyya", "tsallis_1_5"})
+    "name", every(sorted(SMOOTH), SMOOTH - {"renyi_2", "bhattacharyya", "tsallis_1_5"})
 )
 def test_hessian_at_equality_is_the_claimed_one(name):
     entry = jd.CATALOGUE[name]
