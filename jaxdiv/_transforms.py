@@ -193,6 +193,11 @@ class JensenShannonDistance(Divergence):
 
     def in_base(self, value: Array, log_base: Array | float) -> Array:
         """The root of the Jensen-Shannon divergence in that base."""
+        if log_base <= 0:
+            raise ValueError(
+                f"base must be above 1 for a distance, but is {math.exp(log_base):g}, in which "
+                "the divergence is negative and has no root"
+            )
         return value / math.sqrt(log_base)
 
     def evaluate(self, rows: "Rows") -> Array:

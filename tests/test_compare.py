@@ -1,6 +1,7 @@
 """`jaxdiv compare`: the numbers are those of scipy and of hand-made codes; bad files are named."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ Q = {"a": 1, "b": 1, "c": 1, "d": 1}
 @pytest.fixture
 def few(monkeypatch):
     """Three of the catalogue: compiling all takes a quarter of a minute."""
-    for name in set(jd.CATALOGUE) - {"kl", "js", "js_distance"}:
-        monkeypatch.delitem(jd.CATALOGUE, name)
+    names = ("kl", "js", "js_distance")
+    monkeypatch.setattr(jd, "CATALOGUE", {name: jd.CATALOGUE[name] for name in names})
 
 
 def table(path, counts, header="symbol,count\n"):
@@ -98,6 +99,29 @@ def test_what_is_printed_fits_and_names_what_is_missing(tmp_path, capsys, few):
     assert "Huffman" in out and "H(P)" in out
 
 
+@pytest.mark.parametrize(
+    "base, unit", [("10", "hartleys"), ("0.5", "log 0.5"), ("1e50", "log 1e+50")]
+)
+def test_bases(tmp_path, capsys, few, base, unit):
+    p, q = table(tmp_path / "p.csv", P), table(tmp_path / "q.csv", Q)
+    assert main(["compare", p, q, "--base", base]) == 0
+    out = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in out.splitlines()) and unit in out
+    result = compare(capsys, p, q, "--base", base)
+    kl = stats.entropy([4, 2, 1, 1], [1, 1, 1, 1]) / np.log(float(base))
+    assert result["divergences"]["kl"]["pq"] == pytest.approx(kl)
+    assert result["coding"]["pq"]["kl"] == pytest.approx(0.25)  # bits in every base
+    assert (result["divergences"]["js_distance"]["pq"] is None) == (float(base) < 1)
+
+
+def test_a_text_against_a_table_of_its_letters(tmp_path, capsys, few):
+    text = tmp_path / "p.txt"
+    text.write_text("aaaabbcd")
+    q = table(tmp_path / "q.csv", Q)
+    result = compare(capsys, str(text), q, "--symbols", "characters")
+    assert result["divergences"]["kl"]["pq"] == pytest.approx(0.25)
+
+
 def test_arrays_match_by_position(tmp_path, capsys, few):
     np.save(tmp_path / "p.npy", np.asarray([4, 2, 1, 1]))
     np.save(tmp_path / "q.npy", np.full(4, 0.25))
@@ -119,6 +143,49 @@ def test_the_picture(tmp_path, capsys, few):
     assert "would overwrite" in capsys.readouterr().err and text.read_text() == "abba"
 
 
+@pytest.mark.parametrize("suffix", ["svg", "pdf"])
+def test_pictures_of_any_text(tmp_path, capsys, few, suffix):
+    pytest.importorskip("matplotlib")
+    p, q = tmp_path / "_$p$.txt", tmp_path / "q.txt"
+    # Dollars are mathematics to matplotlib, and its own font has no Hangul.
+    p.write_text("$x$ \\ 가 \u0301 'ab'", encoding="utf-8")
+    q.write_text("$x$ \\ 가 \u0301 \n\t", encoding="utf-8")
+    path = tmp_path / f"picture.{suffix}"
+    assert main(["compare", str(p), str(q), "--symbols", "characters", "--plot", str(path)]) == 0
+    assert path.read_bytes().lstrip()[:5] in (b"<?xml", b"%PDF-")
+
+
+def test_a_picture_without_matplotlib(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    p = table(tmp_path / "p.csv", P)
+    assert main(["compare", p, p, "--plot", str(tmp_path / "x.png")]) == 2
+    assert "pip install 'jaxdiv[plot]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "array, message",
+    [
+        (np.ones((2, 2)), "one axis"),
+        (np.ones(2) * 1j, "must be real"),
+        (np.ones(0), "holds no numbers"),
+        (np.asarray([1, -1, 1]), "entry 1 is negative"),
+        (np.asarray([1, np.nan]), "entry 1 is NaN"),
+        (np.full(2, 1e308), "overflows"),
+        (np.ones(4), "has 4 numbers but"),
+    ],
+)
+def test_a_bad_array_is_one_sentence(tmp_path, capsys, array, message):
+    bad, good = str(tmp_path / "bad.npy"), str(tmp_path / "good.npy")
+    np.save(bad, array)
+    np.save(good, np.ones(3))
+    assert main(["compare", bad, good]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err and bad in captured.err
+    assert captured.err.count("\n") == 1 and not captured.out
+    assert main(["compare", good, bad, "--symbols", "bytes"]) == 2
+    assert "--symbols is for texts" in capsys.readouterr().err
+
+
 GOOD = "symbol,count\na,1\nb,2\n"
 BAD = {
     "empty.csv": (b"", "holds no numbers"),
@@ -131,6 +198,9 @@ BAD = {
     "strangers.csv": (b"x,1\ny,2\n", "no symbol in common"),
     "bare.csv": (b"1\n2\n", "only numbers"),
     "latin.csv": (b"\xe9,1\n", "not UTF-8"),
+    "columns.csv": (b"a,1\nb,2,3\n", "line 2 has 3 columns, not 2"),
+    "header.csv": (b"a,1O\nb,2\n", "line 1: '1O' is not a number"),
+    "quote.csv": (b'a,1\n",2\n', "line 2: not readable as .csv"),
     "text.txt": (b"abc", "--symbols characters"),
     "damaged.npy": (b"not an array", "not a readable .npy file"),
 }
@@ -155,7 +225,10 @@ def test_a_bad_file_is_one_sentence(tmp_path, capsys, name):
         (["good.csv", "good.csv", "--smooth", "-1"], "must be a number >= 0"),
         (["good.csv", "good.csv", "--top", "0"], "must be a positive integer"),
         (["good.csv", "good.csv", "--symbols", "words"], "--symbols is for texts"),
+        (["good.csv", "good.csv", "--smooth", "1e308"], "overflow"),
+        (["good.csv", "good.csv", "--plot", "none/x.png"], "there is no folder none"),
         (["good.csv", "good.csv", "--plot", "x.gif"], "must end in .png, .svg or .pdf"),
+        (["empty.txt", "latin.txt", "--symbols", "bytes"], "is empty"),
         (["latin.txt", "latin.txt", "--symbols", "words"], "--symbols bytes counts any file"),
         (["good.csv"], "Q"),
     ],
@@ -163,6 +236,7 @@ def test_a_bad_file_is_one_sentence(tmp_path, capsys, name):
 def test_bad_arguments_are_one_sentence(tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good.csv").write_text(GOOD)
+    (tmp_path / "empty.txt").touch()
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     assert main(["compare", *arguments]) == 2
     captured = capsys.readouterr()

@@ -227,7 +227,10 @@ def test_bases(base):
     bits = [x / log_base for x in ORACLES["self_information"](rows[0])]
     got = jd.self_information(p, base=base)
     assert all(close(x, y) for x, y in zip(got, bits, strict=True))
-    if base > 1:  # a root
+    if base < 1:
+        with pytest.raises(ValueError, match="base must be above 1 for a distance"):
+            jd.js_distance(p, q, base=base)
+    else:
         want = mpmath.sqrt(ORACLES["js_divergence"](*rows) / log_base)
         assert close(jd.js_distance(p, q, base=base), want)
 

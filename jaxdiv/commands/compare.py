@@ -17,7 +17,7 @@ from .._files import InputError
 _WIDTH = 80
 _NAMED = 12  # missing symbols named in the output
 _PAIRS = ("pq", "qp")
-_UNITS = {2: "bits", math.e: "nats", 10: "hartleys"}
+_UNITS = {2.0: "bits", math.e: "nats", 10.0: "hartleys"}
 
 
 def _base(text: str) -> float:
@@ -199,7 +199,7 @@ def _compare(arguments, aligned: Aligned) -> dict[str, Any]:
         "common": int(counts.all(0).sum()),
         "smooth": arguments.smooth,
         "base": base,
-        "unit": {2.0: "bits", math.e: "nats", 10.0: "hartleys"}.get(base, f"log {base:g}"),
+        "unit": _UNITS.get(base, f"log {base:g}"),
         "cross_entropy": pair(jd.cross_entropy(rows, swapped, base=base)),
         "cross_perplexity": pair(jd.perplexity(rows, swapped)),
         "divergences": {
@@ -221,10 +221,7 @@ def _compare(arguments, aligned: Aligned) -> dict[str, Any]:
             "q": _sum(q[rest]),
             "contribution": _sum(terms[rest]),
         },
-        "coding": {
-            "pq": _coding(rows, weights, 0, float(kl_bits[0])),
-            "qp": _coding(rows, weights, 1, float(kl_bits[1])),
-        },
+        "coding": _coding(rows, weights, kl_bits.tolist()),
         "plot": arguments.plot,
     }
 
@@ -271,21 +268,24 @@ def _divergence(entry, rows: np.ndarray, swapped: np.ndarray, base: float) -> di
     }
 
 
-def _coding(rows: np.ndarray, weights: np.ndarray, index: int, kl: float) -> dict[str, float]:
-    """Bits a symbol for one side, with its own Huffman code and with the other's."""
+def _coding(rows: np.ndarray, weights: np.ndarray, kl: list[float]) -> dict[str, Any]:
+    """Bits a symbol for either side, with its own Huffman code and with the other's."""
     import jaxdiv as jd
 
-    source = rows[index]
-    lengths = []
-    for weight, row in ((weights[index], source), (weights[1 - index], rows[1 - index])):
-        # A code has codewords for what occurs; `huffman_code` would give the rest some, too.
-        coded = row > 0
-        if (source[~coded] > 0).any():
-            lengths.append(math.inf)
-            continue
-        lengths.append(jd.expected_code_length(source[coded], jd.huffman_code(weight[coded])))
-    own, other = lengths
-    return {"own": own, "other": other, "excess": other - own, "kl": kl}
+    # A code has codewords for what occurs; `huffman_code` would give the rest some, too.
+    coded = rows > 0
+    codes = [jd.huffman_code(weights[i][coded[i]]) for i in (0, 1)]
+
+    def length(side: int, code: int) -> float:
+        if rows[side][~coded[code]].any():
+            return math.inf
+        return jd.expected_code_length(rows[side][coded[code]], codes[code])
+
+    result = {}
+    for i, name in enumerate(_PAIRS):
+        own, other = length(i, i), length(i, 1 - i)
+        result[name] = {"own": own, "other": other, "excess": other - own, "kl": kl[i]}
+    return result
 
 
 def _plain(value: Any) -> Any:
@@ -302,18 +302,26 @@ def _plain(value: Any) -> Any:
 def _draw(path: Path, result: dict[str, Any]) -> None:
     from .. import _compare_plot
 
-    rows = result["contributions"][: _compare_plot.DRAWN]
+    rows, drawn = result["contributions"], _compare_plot.DRAWN
+    infinite = result["q"]["lacks"]["count"]
     try:
         _compare_plot.save(
             path,
-            [_cut(_show(row["symbol"]), 20) for row in rows],
-            *(np.asarray([row[key] for row in rows]) for key in ("p", "q", "contribution")),
-            names=(_cut(_name(result["p"]["file"]), 34), _cut(_name(result["q"]["file"]), 34)),
+            [_cut(_tick(row["symbol"]), 20) for row in rows[:drawn]],
+            *(np.asarray([row[key] for row in rows[:drawn]]) for key in ("p", "q", "contribution")),
+            names=(_file(result, "p", 28), _file(result, "q", 28)),
             unit=result["unit"],
-            what=_noun(result["counted"], 1),
+            what=_noun(result["counted"], 1) + (f", the first {drawn}" if rows[drawn:] else ""),
+            note=f"{infinite:,} infinite not drawn" if infinite else "",
         )
     except OSError as error:
         raise InputError(f"--plot {path}: {error.strerror or error}") from None
+
+
+def _tick(label: str) -> str:
+    """A label as a picture shows it, where quotation marks only clutter."""
+    shown = _show(label)
+    return label if shown == f"'{label}'" and label.strip() == label != "" else shown
 
 
 def _print(text: str) -> None:
@@ -338,7 +346,8 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     yield _row("divergence", "P || Q", "Q || P")
     for name, row in result["divergences"].items():
         title = f"{name} ({row['parameters']})" if row["parameters"] else name
-        measured = (f"root {unit}" if row["root"] else unit) if row["logarithmic"] else ""
+        short = unit if len(unit) <= 12 else "log base"
+        measured = (f"root {short}" if row["root"] else short) if row["logarithmic"] else ""
         backward = "symmetric" if row["symmetric"] else row["qp"]
         yield _row(title, row["pq"], backward, measured)
     yield from _contributions(result)
@@ -356,7 +365,7 @@ def _sizes(result: dict[str, Any]) -> Iterator[str]:
         kinds = kinds or f"{side['symbols']:,} {_noun(counted, side['symbols'])} above 0"
         total = _total(side["total"])
         text = f"{total} {counted}, {kinds}" if counted in SYMBOLS else f"total {total}, {kinds}"
-        yield f"{name.upper()}  {_cut(_name(side['file']), 34, left=True)}: {text}"
+        yield f"{name.upper()}  {_file(result, name, min(34, _WIDTH - 5 - len(text)))}: {text}"
     alphabet, common = result["alphabet"], result["common"]
     added = f" after adding {smooth:g} to every count" if smooth else ""
     text = (
@@ -397,7 +406,8 @@ def _contributions(result: dict[str, Any]) -> Iterator[str]:
     beside = f", beside the {infinite:,} infinite" if infinite else ""
     place = "position from 0" if counted == "positions" else _noun(counted, 1)
     yield ""
-    yield f"most of KL(P || Q) in {result['unit']}, as p log(p/q) - p + q{beside}"
+    unit = result["unit"] if result["base"] in _UNITS else f"units of {result['unit']}"
+    yield from _fill(f"most of KL(P || Q) in {unit}, as p log(p/q) - p + q{beside}".split())
     yield _row(place, "p", "q", "contribution")
     for row in rows:
         yield _row(_show(row["symbol"]), row["p"], row["q"], row["contribution"])
@@ -420,14 +430,13 @@ def _codes(coding: dict[str, Any]) -> Iterator[str]:
 
 
 def _row(title: str, *cells: str | float) -> str:
-    """A title of 36 columns, then cells of 13."""
+    """A title of 36 columns, then cells of 13, or of more for a long unit at the end."""
     from rich.cells import set_cell_size
 
     line = set_cell_size(_cut(title, 36), 36)
-    for index, cell in enumerate(cells):
+    for cell in cells:
         text = cell if isinstance(cell, str) else _figure(cell)
-        # The third is a unit, or a number.
-        line += f" {text}" if index == 2 and isinstance(cell, str) and False else f"{text:>13}"
+        line += f"{f' {text}':>13}"
     return line.rstrip()
 
 
@@ -443,9 +452,10 @@ def _noun(counted: str, count: int) -> str:
     return counted.removesuffix("s") if count == 1 else counted
 
 
-def _name(path: str) -> str:
-    """A path in one printable line."""
-    return "".join(c if c.isprintable() else _escape(c) for c in path)
+def _file(result: dict[str, Any], side: str, width: int) -> str:
+    """The end of the path of P or Q, in printable characters."""
+    path = "".join(c if c.isprintable() else _escape(c) for c in result[side]["file"])
+    return _cut(path, width, left=True)
 
 
 def _show(label: str) -> str:
