@@ -12,6 +12,7 @@ from scipy import integrate, stats
 import jaxdiv.commands.tour as command
 from jaxdiv.cli import main
 from jaxdiv.tour import STEPS
+from jaxdiv.tour.page import Page, printable
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -149,6 +150,15 @@ def test_fits(told):
     for row in forward:  # covers
         np.testing.assert_allclose(row[1:3], [mean, deviation], atol=5e-3)
     np.testing.assert_allclose([r[1:3] for r in reverse], [[-3, 0.6], [3, 0.8]], atol=5e-3)
+
+
+def test_terminals_without_blocks_get_plain_bars():
+    page = Page()
+    page.bars([("a", 1.0), ("b", 2.0)], "bits")
+    page.curve("p", [0, 0.5, 1])
+    assert "█" in str(page) and printable(str(page), "utf-8") == str(page)
+    plain = printable(str(page), "ascii")
+    assert plain.isascii() and plain.splitlines()[-1].endswith(" =#")
 
 
 def test_pictures(tmp_path, capsys):

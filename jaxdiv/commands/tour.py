@@ -45,7 +45,7 @@ def run(arguments) -> int:
     import jax
 
     from ..tour import STEPS
-    from ..tour.page import Page
+    from ..tour.page import Page, printable
 
     bold = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     with jax.enable_x64(True):
@@ -56,7 +56,7 @@ def run(arguments) -> int:
             step.tell(page)
             title = f"{index}. {step.TITLE}"
             print(f"\033[1m{title}\033[0m\n" if bold else f"{title}\n{'-' * len(title)}")
-            print(page, flush=True)
+            print(printable(str(page), sys.stdout.encoding), flush=True)
             if folder:
                 _draw(step, folder)
     return 0

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 WIDTH = 78
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
+_PLAIN = str.maketrans(_EIGHTHS, " .:-=+*##")
 
 
 def number(value: object) -> str:
@@ -17,6 +18,15 @@ def number(value: object) -> str:
     if abs(x) < 1e-3 or abs(x) >= 1e5:
         return f"{x:.2e}"
     return f"{x:.4f}".rstrip("0").rstrip(".")
+
+
+def printable(text: str, encoding: str | None) -> str:
+    """The text with plain characters for blocks where the encoding has none."""
+    try:
+        text.encode(encoding or "ascii")
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN)
+    return text
 
 
 class Page:
