@@ -31,6 +31,7 @@ from ._transforms import FisherRao as FisherRao
 from ._transforms import HellingerDistance as HellingerDistance
 from ._transforms import JensenShannonDistance as JensenShannonDistance
 from ._transforms import Renyi as Renyi
+from ._transforms import SquaredFisherRao as SquaredFisherRao
 from ._transforms import Tsallis as Tsallis
 from ._verbs import alpha_divergence as alpha_divergence
 from ._verbs import bhattacharyya_distance as bhattacharyya_distance
@@ -51,6 +52,7 @@ from ._verbs import renyi_divergence as renyi_divergence
 from ._verbs import reverse_kl_divergence as reverse_kl_divergence
 from ._verbs import skew_kl_divergence as skew_kl_divergence
 from ._verbs import squared_euclidean as squared_euclidean
+from ._verbs import squared_fisher_rao as squared_fisher_rao
 from ._verbs import squared_hellinger as squared_hellinger
 from ._verbs import total_variation as total_variation
 from ._verbs import tsallis_divergence as tsallis_divergence

@@ -25,6 +25,13 @@ class SquaredEuclidean(Separable):
 
     formula: ClassVar[str] = "sum (p - q)^2"
 
+    def potential(self, x: Array) -> Array:
+        """x^2."""
+        return jnp.square(x)
+
+    def summand(self, p: Array, q: Array) -> Array:
+        return jnp.square(p - q)
+
     def term(self, pair: "Pair") -> Array:
         return pair.difference * pair.difference
 
@@ -52,6 +59,13 @@ class ItakuraSaito(Separable):
     """Itakura-Saito divergence, the Bregman divergence of -log x; unchanged by rescaling both."""
 
     formula: ClassVar[str] = "sum p/q - log(p/q) - 1"
+
+    def potential(self, x: Array) -> Array:
+        """-log x."""
+        return -jnp.log(x)
+
+    def summand(self, p: Array, q: Array) -> Array:
+        return p / q - jnp.log(p / q) - 1
 
     def _excess(self, pair: "Pair") -> Array:
         """(p - q)/q."""
@@ -97,6 +111,10 @@ class Bregman(Separable):
     def check(self) -> None:
         if not callable(self.potential):
             raise TypeError(f"potential must be a function of a scalar, but is {self.potential!r}")
+
+    def summand(self, p: Array, q: Array) -> Array:
+        phi, first = num.derivative(self.potential, 0), num.derivative(self.potential, 1)
+        return phi(p) - phi(q) - first(q) * (p - q)
 
     def _parts(self, pair: "Pair"):
         first, second = num.derivative(self.potential, 1), num.derivative(self.potential, 2)

@@ -5,6 +5,7 @@ divergence is adding its class, its verb and its row; nothing else lists diverge
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,6 +30,7 @@ from ._transforms import (
     HellingerDistance,
     JensenShannonDistance,
     Renyi,
+    SquaredFisherRao,
     Tsallis,
 )
 
@@ -49,7 +51,7 @@ class Entry:
         """The first line of the verb's documentation."""
         return (self.verb.__doc__ or f"{self.name}.").strip().splitlines()[0]
 
-    @property
+    @functools.cached_property
     def claims(self) -> Claims:
         """What is stated of it."""
         return dataclasses.replace(self.divergence.claims(), **self.stated)
@@ -107,6 +109,7 @@ def _entries() -> Iterator[Entry]:
     )
     yield entry("le_cam", verbs.le_cam_divergence, LeCam(), "Le Cam 1986; Topsoe 2000")
     yield entry("fisher_rao", verbs.fisher_rao_distance, FisherRao(), "Rao 1945")
+    yield entry("squared_fisher_rao", verbs.squared_fisher_rao, SquaredFisherRao(), "Rao 1945")
     yield entry(
         "itakura_saito", verbs.itakura_saito_divergence, ItakuraSaito(), "Itakura and Saito 1968"
     )

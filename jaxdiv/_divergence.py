@@ -11,6 +11,9 @@ with what happens where p or q is 0. The weighted derivatives are what logits ne
 and q they are the derivatives with respect to probabilities. The rest (axes, masks, logits,
 batches, differentiation to any order) is not the declaration's business.
 
+Beside these stands the `definition`, as a textbook writes it and without care for rounding. It is
+what proofs are about; evaluation does not read it, and verification compares the two.
+
 An f-divergence is homogeneous, d(p, q) = q f(p/q), so that two limits on either side settle every
 boundary. What is not a sum is a function of sums: see `_transforms`.
 """
@@ -19,6 +22,7 @@ import abc
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.core import Tracer
@@ -45,7 +49,8 @@ class Claims:
 
     `coefficient` is c in D = (c/2) sum (q-p)^2/p + O(|q-p|^3), so that the Hessian at p = q is
     c diag(1/p); it is None where the Hessian has another form. `metric` is "yes", "root" (its
-    square root is one) or "no".
+    square root is one) or "no", neither. `products` says what D does on product distributions: it
+    is "additive", "sub-additive", a number k (1 + k D multiplies) or "no", none of these.
     """
 
     convex_in_p: bool | None
@@ -59,6 +64,7 @@ class Claims:
     coefficient: float | None
     smooth: bool = True
     data_processing: bool | None = True
+    products: str | float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +81,10 @@ class Divergence(abc.ABC):
     @abc.abstractmethod
     def claims(self) -> Claims:
         """What is stated of it, for concrete parameters."""
+
+    def definition(self, p: Array, q: Array) -> Array:
+        """D(p || q) along the last axis, p, q > 0 with sum 1, as a textbook writes it."""
+        raise NotImplementedError(f"{type(self).__name__} has no closed form")
 
     def check(self) -> None:  # noqa: B027 (nothing to check without parameters)
         """Raise ValueError for a concrete parameter outside its domain."""
@@ -107,6 +117,23 @@ class Divergence(abc.ABC):
         return divergence(
             self, p, q, axis=axis, where=where, base=base, implementation=implementation
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform(Divergence):
+    """outer(sum of inner(p, q)): a function of a sum that is homogeneous of degree 1."""
+
+    @abc.abstractmethod
+    def inner(self, p: Array, q: Array) -> Array:
+        """The summand."""
+
+    @abc.abstractmethod
+    def outer(self, s: Array) -> Array:
+        """The function of the sum."""
+
+    def definition(self, p: Array, q: Array) -> Array:
+        """As a textbook writes it."""
+        return self.outer(jnp.sum(self.inner(p, q), axis=-1))
 
 
 class Edge(NamedTuple):
@@ -162,9 +189,17 @@ class Separable(Divergence):
 
     homogeneous: ClassVar[bool] = False
 
+    def summand(self, p: Array, q: Array) -> Array:
+        """d(p, q) for p, q > 0, as a textbook writes it; every divergence of the catalogue does."""
+        raise NotImplementedError(f"{type(self).__name__} declares no summand")
+
+    def definition(self, p: Array, q: Array) -> Array:
+        """The sum of the summands."""
+        return jnp.sum(self.summand(p, q), axis=-1)
+
     @abc.abstractmethod
     def term(self, pair: "Pair") -> Array:
-        """d(p, q) for p, q > 0, at least 0."""
+        """d(p, q) for p, q > 0, at least 0, accurate to itself."""
 
     @abc.abstractmethod
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
@@ -201,10 +236,44 @@ class Homogeneous(Separable):
         """slope p, where slope = lim f(t)/t is the reversed generator at 0."""
         return self.limits()[1].edge(pair.raw_p)
 
+    def generator(self, t: Array) -> Array:
+        """f(t) = d(t, 1), for t > 0."""
+        return self.summand(t, jnp.ones_like(t))
+
     def upper_bound(self) -> float:
         """f(0) + slope, attained by distributions with disjoint supports."""
-        near, far = self.limits()
-        return float(near.value) + float(far.value)
+        with jax.enable_x64(True):
+            near, far = self.limits()
+            return float(near.value) + float(far.value)
+
+    def stated(
+        self,
+        *,
+        convex_in_p_logits: bool | None = None,
+        convex_in_q_logits: bool | None = None,
+        metric: str | None = None,
+        products: str | float | None = None,
+        smooth: bool = True,
+    ) -> Claims:
+        """The claims: what is given, and what follows from the generator."""
+        with jax.enable_x64(True):
+            t = jnp.asarray([0.01, 0.3, 2.0, 17.0])
+            symmetric = jnp.allclose(self.generator(t), t * self.generator(1 / t), 1e-12, 1e-13)
+            curvature = jax.grad(jax.grad(self.generator))(jnp.asarray(1.0)) if smooth else None
+        return Claims(
+            convex_in_p=True,
+            convex_in_q=True,
+            jointly_convex=True,
+            convex_in_p_logits=convex_in_p_logits,
+            convex_in_q_logits=convex_in_q_logits,
+            symmetric=bool(symmetric),
+            metric=metric,
+            upper_bound=self.upper_bound(),
+            coefficient=None if curvature is None else float(curvature),
+            smooth=smooth,
+            data_processing=True,
+            products=products,
+        )
 
 
 def concrete(x: Any) -> bool:
@@ -247,6 +316,9 @@ class Reverse(Separable):
 
     def valid(self) -> Array | bool:
         return self.divergence.valid()
+
+    def summand(self, p: Array, q: Array) -> Array:
+        return self.divergence.summand(q, p)
 
     def term(self, pair: "Pair") -> Array:
         return self.divergence.term(pair.swap())
@@ -295,6 +367,9 @@ class Symmetrised(Separable):
     def valid(self) -> Array | bool:
         return self.divergence.valid()
 
+    def summand(self, p: Array, q: Array) -> Array:
+        return self.divergence.summand(p, q) + self.divergence.summand(q, p)
+
     def term(self, pair: "Pair") -> Array:
         return self.divergence.term(pair) + self.divergence.term(pair.swap())
 
@@ -327,6 +402,7 @@ class Symmetrised(Separable):
             coefficient=None if c.coefficient is None else 2 * c.coefficient,
             smooth=c.smooth,
             data_processing=c.data_processing,
+            products=c.products if c.products == "additive" else None,
         )
 
 

@@ -52,6 +52,9 @@ class KL(Homogeneous):
     formula: ClassVar[str] = "sum p log(p/q) - p + q"
     logarithmic: ClassVar[bool] = True
 
+    def summand(self, p: Array, q: Array) -> Array:
+        return p * jnp.log(p / q) - p + q
+
     def term(self, pair: "Pair") -> Array:
         return _kl_term(pair.p, pair.q, pair.difference, pair.log_ratio)
 
@@ -63,7 +66,9 @@ class KL(Homogeneous):
         return Limit(1.0, -_INF, 0.0), Limit(_INF, -_INF, -1.0)
 
     def claims(self) -> Claims:
-        return Claims(True, True, True, False, True, False, "no", _INF, 1.0)
+        return self.stated(
+            convex_in_p_logits=False, convex_in_q_logits=True, metric="no", products="additive"
+        )
 
 
 @declare
@@ -79,6 +84,9 @@ class SkewKL(Homogeneous):
 
     def valid(self) -> Array | bool:
         return (jnp.asarray(self.skew) >= 0) & (jnp.asarray(self.skew) < 1)
+
+    def summand(self, p: Array, q: Array) -> Array:
+        return KL().summand(p, self.skew * p + (1 - self.skew) * q)
 
     def _mixture(self, pair: "Pair") -> tuple[Array, Array, Array]:
         """m, p - m and log(p/m)."""
@@ -114,9 +122,13 @@ class SkewKL(Homogeneous):
         )
 
     def claims(self) -> Claims:
-        skew = float(self.skew)
-        bound = _INF if skew == 0 else self.upper_bound()
-        return Claims(True, True, True, False, skew == 0, False, "no", bound, (1 - skew) ** 2)
+        zero = float(self.skew) == 0
+        return self.stated(
+            convex_in_p_logits=False,
+            convex_in_q_logits=zero,
+            metric="no",
+            products="additive" if zero else "no",
+        )
 
 
 @declare
@@ -134,6 +146,11 @@ class JensenShannon(Homogeneous):
 
     def valid(self) -> Array | bool:
         return (jnp.asarray(self.weight) > 0) & (jnp.asarray(self.weight) < 1)
+
+    def summand(self, p: Array, q: Array) -> Array:
+        w = self.weight
+        m = w * p + (1 - w) * q
+        return w * (p * jnp.log(p / m)) + (1 - w) * (q * jnp.log(q / m))
 
     def _mixture(self, pair: "Pair") -> tuple[Array, Array, Array, Array, Array]:
         w, p, q = self.weight, pair.p, pair.q
@@ -158,12 +175,12 @@ class JensenShannon(Homogeneous):
         return Limit((1 - w) * -jnp.log1p(-w), -_INF, 0.0), Limit(-w * jnp.log(w), -_INF, 0.0)
 
     def claims(self) -> Claims:
-        w = float(self.weight)
-        half = w == 0.5
-        return Claims(
-            True, True, True, False, False, half, "root" if half else "no",
-            self.upper_bound(), w * (1 - w),
-        )  # fmt: skip
+        return self.stated(
+            convex_in_p_logits=False,
+            convex_in_q_logits=False,
+            metric="root" if float(self.weight) == 0.5 else "no",
+            products="no",
+        )
 
 
 @declare
@@ -171,6 +188,9 @@ class TotalVariation(Homogeneous):
     """Total variation: the largest difference in probability that any event can have."""
 
     formula: ClassVar[str] = "sum |p - q| / 2"
+
+    def summand(self, p: Array, q: Array) -> Array:
+        return jnp.abs(p - q) / 2
 
     def term(self, pair: "Pair") -> Array:
         return 0.5 * jnp.abs(pair.difference)
@@ -183,7 +203,13 @@ class TotalVariation(Homogeneous):
         return Limit(0.5, -0.5, 0.0), Limit(0.5, -0.5, 0.0)
 
     def claims(self) -> Claims:
-        return Claims(True, True, True, False, False, True, "yes", 1.0, None, smooth=False)
+        return self.stated(
+            convex_in_p_logits=False,
+            convex_in_q_logits=False,
+            metric="yes",
+            products="sub-additive",
+            smooth=False,
+        )
 
 
 @declare
@@ -191,6 +217,9 @@ class SquaredHellinger(Homogeneous):
     """Squared Hellinger distance, 1 - sum sqrt(p q) for distributions."""
 
     formula: ClassVar[str] = "sum (sqrt p - sqrt q)^2 / 2"
+
+    def summand(self, p: Array, q: Array) -> Array:
+        return jnp.square(jnp.sqrt(p) - jnp.sqrt(q)) / 2
 
     def _roots(self, pair: "Pair") -> tuple[Array, Array, Array]:
         def root(mass: Array, log_mass: Array) -> Array:
@@ -214,7 +243,9 @@ class SquaredHellinger(Homogeneous):
         return Limit(0.5, -_INF, 0.0), Limit(0.5, -_INF, 0.0)
 
     def claims(self) -> Claims:
-        return Claims(True, True, True, False, False, True, "root", 1.0, 0.25)
+        return self.stated(
+            convex_in_p_logits=False, convex_in_q_logits=False, metric="root", products=-1.0
+        )
 
 
 @declare
@@ -222,6 +253,9 @@ class Chi2(Homogeneous):
     """Pearson's chi-squared divergence."""
 
     formula: ClassVar[str] = "sum (p - q)^2 / q"
+
+    def summand(self, p: Array, q: Array) -> Array:
+        return jnp.square(p - q) / q
 
     def _square_over_q(self, pair: "Pair") -> tuple[Array, Array]:
         """Whether q is a normal number, and (p - q)/q where it is."""
@@ -246,7 +280,9 @@ class Chi2(Homogeneous):
         return Limit(1.0, -2.0, 0.0), STEEP
 
     def claims(self) -> Claims:
-        return Claims(True, True, True, False, True, False, "no", _INF, 2.0)
+        return self.stated(
+            convex_in_p_logits=False, convex_in_q_logits=True, metric="no", products=1.0
+        )
 
 
 @declare
@@ -254,6 +290,9 @@ class LeCam(Homogeneous):
     """Le Cam's divergence, also triangular discrimination."""
 
     formula: ClassVar[str] = "sum (p - q)^2 / (p + q)"
+
+    def summand(self, p: Array, q: Array) -> Array:
+        return jnp.square(p - q) / (p + q)
 
     def term(self, pair: "Pair") -> Array:
         return pair.difference * num.divide(pair.difference, _positive(pair.p + pair.q))
@@ -269,7 +308,9 @@ class LeCam(Homogeneous):
         return Limit(1.0, -3.0, 0.0), Limit(1.0, -3.0, 0.0)
 
     def claims(self) -> Claims:
-        return Claims(True, True, True, False, False, True, "root", 2.0, 1.0)
+        return self.stated(
+            convex_in_p_logits=False, convex_in_q_logits=False, metric="root", products="no"
+        )
 
 
 @declare
@@ -288,6 +329,12 @@ class Alpha(Homogeneous):
 
     def valid(self) -> Array | bool:
         return jnp.isfinite(jnp.asarray(self.alpha))
+
+    def summand(self, p: Array, q: Array) -> Array:
+        a = float(self.alpha)
+        if a in (0, 1):
+            return KL().summand(p, q) if a else KL().summand(q, p)
+        return (p**a * q ** (1 - a) - a * p - (1 - a) * q) / (a * (a - 1))
 
     def term(self, pair: "Pair") -> Array:
         # Near p = q: q l^2 exp[0, alpha l, l], a divided difference, l = log(p/q). Far from it
@@ -332,6 +379,9 @@ class Alpha(Homogeneous):
 
     def claims(self) -> Claims:
         a = float(self.alpha)
-        bound = 1 / (a * (1 - a)) if 0 < a < 1 else _INF
-        half = a == 0.5
-        return Claims(True, True, True, a <= 0, a >= 1, half, "root" if half else "no", bound, 1.0)
+        return self.stated(
+            convex_in_p_logits=a <= 0,
+            convex_in_q_logits=a >= 1,
+            metric="root" if a == 0.5 else "no",
+            products="additive" if a in (0, 1) else a * (a - 1),
+        )

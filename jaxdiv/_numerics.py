@@ -22,6 +22,7 @@ from jax import Array, lax
 _ATANH_TERMS = (8, 17)  # s^2 <= 1/9
 _EXPM1_TERMS = (9, 16)  # |y| <= 1/2
 _DIFFERENCE_TERMS = (11, 19)  # |x|, |y| <= 1
+_ARCSIN_TERMS = (8, 16)  # x <= 0.1
 _GAUSS_NODES = (7, 15)  # ratio of the ends at most e
 
 
@@ -332,6 +333,19 @@ def _(primals, tangents):
     # A mass that underflowed is 0 and so is its tangent: not 0/0.
     p, q = jnp.where(p > 0, p, 1), jnp.where(q > 0, q, 1)
     return log_ratio(*primals), (p_dot / p - q_dot / q, jnp.zeros_like(p))
+
+
+def squared_arcsin_sqrt(x: Array) -> Array:
+    """arcsin(sqrt x)^2 for 0 <= x <= 1/2, smooth at 0.
+
+    Near 0 by its series, sum over n >= 1 of (4x)^n / (2 n^2 binomial(2n, n)).
+    """
+    near = x <= 0.1
+    small = jnp.where(near, x, 0)
+    count = _terms(_ARCSIN_TERMS, x)
+    series = [4**n / (2 * n * n * math.comb(2 * n, n)) for n in range(1, count + 1)]
+    root = jnp.arcsin(jnp.sqrt(jnp.where(near, 0.25, x)))
+    return jnp.where(near, small * _polynomial(small, series), root * root)
 
 
 # --- Taylor remainders of a user's function --------------------------------------------------

@@ -22,11 +22,12 @@ from ._divergence import (
     Limit,
     Reverse,
     Scalar,
+    Transform,
     check_scalar,
     concrete,
     declare,
 )
-from ._f_divergences import Alpha, JensenShannon, SquaredHellinger
+from ._f_divergences import KL, Alpha, JensenShannon, SquaredHellinger
 from ._pytree import static
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _deficit(rows: "Rows", alpha: Array) -> Array:
 
 
 @declare
-class Renyi(Divergence):
+class Renyi(Transform):
     """Renyi's divergence of order alpha; KL at 1, log max p/q at infinity."""
 
     alpha: Scalar
@@ -110,6 +111,15 @@ class Renyi(Divergence):
         inside = concrete(self.alpha) and 0 < float(self.alpha) < _INF
         return dataclasses.replace(self, ends=False) if inside else self
 
+    def inner(self, p: Array, q: Array) -> Array:
+        a = float(self.alpha)
+        if a in (0, _INF):
+            raise NotImplementedError("Renyi's limits at 0 and infinity are not functions of a sum")
+        return KL().summand(p, q) if a == 1 else p**a * q ** (1 - a)
+
+    def outer(self, s: Array) -> Array:
+        return s if float(self.alpha) == 1 else jnp.log(s) / (float(self.alpha) - 1)
+
     def evaluate(self, rows: "Rows") -> Array:
         alpha = jnp.asarray(self.alpha, rows.dtype)
         if not self.ends:
@@ -124,11 +134,13 @@ class Renyi(Divergence):
         if a in (0, _INF):
             # The limits are values, without local claims.
             return Claims(None, True, None, None, None, False, "no", _INF, None, smooth=False)
-        return Claims(a <= 1, True, a <= 1, False, a >= 1, a == 0.5, "no", _INF, a)
+        return Claims(
+            a <= 1, True, a <= 1, False, a >= 1, a == 0.5, "no", _INF, a, products="additive"
+        )
 
 
 @declare
-class Tsallis(Divergence):
+class Tsallis(Transform):
     """Tsallis' relative entropy of order alpha > 0; KL at 1."""
 
     alpha: Scalar
@@ -139,6 +151,13 @@ class Tsallis(Divergence):
 
     def valid(self) -> Array | bool:
         return (jnp.asarray(self.alpha) > 0) & jnp.isfinite(jnp.asarray(self.alpha))
+
+    def inner(self, p: Array, q: Array) -> Array:
+        a = float(self.alpha)
+        return KL().summand(p, q) if a == 1 else p**a * q ** (1 - a)
+
+    def outer(self, s: Array) -> Array:
+        return s if float(self.alpha) == 1 else (s - 1) / (float(self.alpha) - 1)
 
     def evaluate(self, rows: "Rows") -> Array:
         alpha = jnp.asarray(self.alpha, rows.dtype)
@@ -154,28 +173,45 @@ class Tsallis(Divergence):
     def claims(self) -> Claims:
         a = float(self.alpha)
         bound = 1 / (1 - a) if a < 1 else _INF
-        return Claims(True, True, True, False, a >= 1, a == 0.5, None, bound, a)
+        return Claims(
+            True, True, True, False, a >= 1, a == 0.5, "root" if a == 0.5 else "no", bound, a,
+            products="additive" if a == 1 else a - 1,
+        )  # fmt: skip
 
 
 @declare
-class Bhattacharyya(Divergence):
+class Bhattacharyya(Transform):
     """Bhattacharyya distance, half of Renyi's divergence of order 1/2."""
 
     formula: ClassVar[str] = "-log sum sqrt(p q)"
     logarithmic: ClassVar[bool] = True
 
+    def inner(self, p: Array, q: Array) -> Array:
+        return jnp.sqrt(p * q)
+
+    def outer(self, s: Array) -> Array:
+        return -jnp.log(s)
+
     def evaluate(self, rows: "Rows") -> Array:
         return 0.5 * _renyi(rows, jnp.asarray(0.5, rows.dtype))
 
     def claims(self) -> Claims:
-        return Claims(True, True, True, False, False, True, "no", _INF, 0.25)
+        return Claims(
+            True, True, True, False, False, True, "no", _INF, 0.25, products="additive"
+        )  # fmt: skip
 
 
 @declare
-class HellingerDistance(Divergence):
+class HellingerDistance(Transform):
     """Hellinger distance; its derivative at p = q is taken to be 0."""
 
     formula: ClassVar[str] = "sqrt(sum (sqrt p - sqrt q)^2 / 2)"
+
+    def inner(self, p: Array, q: Array) -> Array:
+        return SquaredHellinger().summand(p, q)
+
+    def outer(self, s: Array) -> Array:
+        return jnp.sqrt(s)
 
     def evaluate(self, rows: "Rows") -> Array:
         return num.safe_sqrt(rows.sum(SquaredHellinger()))
@@ -185,7 +221,7 @@ class HellingerDistance(Divergence):
 
 
 @declare
-class JensenShannonDistance(Divergence):
+class JensenShannonDistance(Transform):
     """The square root of the Jensen-Shannon divergence, a metric; derivative 0 at p = q."""
 
     formula: ClassVar[str] = "sqrt(JS(p, q))"
@@ -200,6 +236,12 @@ class JensenShannonDistance(Divergence):
             )
         return value / math.sqrt(log_base)
 
+    def inner(self, p: Array, q: Array) -> Array:
+        return JensenShannon().summand(p, q)
+
+    def outer(self, s: Array) -> Array:
+        return jnp.sqrt(s)
+
     def evaluate(self, rows: "Rows") -> Array:
         return num.safe_sqrt(rows.sum(JensenShannon()))
 
@@ -210,21 +252,56 @@ class JensenShannonDistance(Divergence):
         )  # fmt: skip
 
 
+def _chord(rows: "Rows") -> Array:
+    """H^2 / (m_p + m_q), H^2 the squared Hellinger distance: at most 1/2."""
+    mass_p, mass_q = rows.masses()
+    total = mass_p + mass_q
+    share = rows.sum(SquaredHellinger()) / jnp.where(total == 0, 1, total)
+    # sum (sqrt p - sqrt q)^2 / 2 <= (m_p + m_q) / 2, which rounding may exceed.
+    return jnp.minimum(share, 0.5)
+
+
 @declare
-class FisherRao(Divergence):
+class FisherRao(Transform):
     """Geodesic distance of the Fisher metric, 2 arccos sum sqrt(p q); derivative 0 at p = q."""
 
     formula: ClassVar[str] = "4 arcsin sqrt(H^2 / (m_p + m_q)), H^2 the squared Hellinger distance"
 
+    def inner(self, p: Array, q: Array) -> Array:
+        return jnp.sqrt(p * q)
+
+    def outer(self, s: Array) -> Array:
+        return 2 * jnp.arccos(s)
+
     def evaluate(self, rows: "Rows") -> Array:
-        mass_p, mass_q = rows.masses()
-        total = mass_p + mass_q
-        share = rows.sum(SquaredHellinger()) / jnp.where(total == 0, 1, total)
-        # sum (sqrt p - sqrt q)^2 / 2 <= (m_p + m_q) / 2, which rounding may exceed.
-        return 4 * jnp.arcsin(num.safe_sqrt(jnp.minimum(share, 0.5)))
+        return 4 * jnp.arcsin(num.safe_sqrt(_chord(rows)))
 
     def claims(self) -> Claims:
-        return Claims(False, False, False, False, False, True, "yes", math.pi, None, smooth=False)
+        return Claims(
+            False, False, False, False, False, True, "yes", math.pi, None,
+            smooth=False, products="no",
+        )  # fmt: skip
+
+
+@declare
+class SquaredFisherRao(Transform):
+    """The square of the Fisher-Rao distance, smooth at p = q and jointly convex."""
+
+    formula: ClassVar[str] = "(2 arccos sum sqrt(p q))^2"
+
+    def inner(self, p: Array, q: Array) -> Array:
+        return jnp.sqrt(p * q)
+
+    def outer(self, s: Array) -> Array:
+        return 4 * jnp.square(jnp.arccos(s))
+
+    def evaluate(self, rows: "Rows") -> Array:
+        return 16 * num.squared_arcsin_sqrt(_chord(rows))
+
+    def claims(self) -> Claims:
+        return Claims(
+            True, True, True, False, False, True, "root", math.pi**2, 2.0, products="no"
+        )  # fmt: skip
 
 
 @declare

@@ -52,6 +52,7 @@ from ._transforms import (
     HellingerDistance,
     JensenShannonDistance,
     Renyi,
+    SquaredFisherRao,
     Tsallis,
 )
 
@@ -221,6 +222,16 @@ def fisher_rao_distance(p: Any, q: Any, **keywords: Unpack[Keywords]) -> Array:
     Reference: Rao, Information and Accuracy, 1945.
     """
     return FisherRao()(p, q, **keywords)
+
+
+def squared_fisher_rao(p: Any, q: Any, **keywords: Unpack[Keywords]) -> Array:
+    """Squared Fisher-Rao distance (2 arccos sum sqrt(p q))^2, smooth, at most pi^2.
+
+    Half of it is the action of the shortest path from p to q in the Fisher metric.
+
+    Reference: Rao, Information and Accuracy, 1945.
+    """
+    return SquaredFisherRao()(p, q, **keywords)
 
 
 def itakura_saito_divergence(p: Any, q: Any, **keywords: Unpack[Keywords]) -> Array:

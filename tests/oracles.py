@@ -581,6 +581,12 @@ def fisher_rao_distance(p: Row, q: Row) -> Any:
         return 4 * mp.asin(mp.sqrt(ratio))
 
 
+def squared_fisher_rao(p: Row, q: Row) -> Any:
+    """The square of `fisher_rao_distance`."""
+    with mp.workprec(_START_BITS):
+        return fisher_rao_distance(p, q) ** 2
+
+
 def chernoff_information(p: Row, q: Row) -> Any:
     """max over α in [0, 1] of -log(S_α / m_α), the ends taken as limits from inside."""
     return _divergence(p, q, _chernoff)
@@ -1021,6 +1027,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
         bhattacharyya_distance,
         le_cam_divergence,
         fisher_rao_distance,
+        squared_fisher_rao,
         itakura_saito_divergence,
         squared_euclidean,
         f_divergence,

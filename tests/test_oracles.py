@@ -122,6 +122,7 @@ def test_bernoulli():
         ("bhattacharyya_distance", {}, -mpmath.log(affinity)),
         ("le_cam_divergence", {}, mpf(2) / 15),
         ("fisher_rao_distance", {}, 2 * mpmath.acos(affinity)),
+        ("squared_fisher_rao", {}, 4 * mpmath.acos(affinity) ** 2),
         ("itakura_saito_divergence", {}, mpf(2) / 3 - log(4, 3)),
         ("squared_euclidean", {}, 0.125),
     ):
@@ -218,6 +219,7 @@ def test_disjoint_rows_reach_the_upper_bound():
         "js_distance": mpmath.sqrt(log2),
         "le_cam_divergence": 2,
         "fisher_rao_distance": +mpmath.pi,
+        "squared_fisher_rao": mpmath.pi**2,
         "squared_euclidean": 2,
     }
     for name in DIVERGENCES:
