@@ -167,4 +167,4 @@ class Bregman(Separable):
         return Edge(value, -p * curvature, -p * scaled, by_p, p * by_p)
 
     def claims(self) -> Claims:
-        return Claims(True, None, None, None, None, None, None, _INF, None, data_processing=None)
+        return Claims(True, None, None, None, None, None, None, None, None, data_processing=None)

@@ -60,7 +60,7 @@ class Claims:
     convex_in_q_logits: bool | None
     symmetric: bool | None
     metric: str | None
-    upper_bound: float
+    upper_bound: float | None
     coefficient: float | None
     smooth: bool = True
     data_processing: bool | None = True
@@ -398,7 +398,7 @@ class Symmetrised(Separable):
             convex_in_q_logits=both(c.convex_in_p_logits, c.convex_in_q_logits),
             symmetric=True,
             metric=None,
-            upper_bound=2 * c.upper_bound,
+            upper_bound=None if c.upper_bound is None else 2 * c.upper_bound,
             coefficient=None if c.coefficient is None else 2 * c.coefficient,
             smooth=c.smooth,
             data_processing=c.data_processing,

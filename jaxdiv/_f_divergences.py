@@ -86,7 +86,7 @@ class SkewKL(Homogeneous):
         return (jnp.asarray(self.skew) >= 0) & (jnp.asarray(self.skew) < 1)
 
     def summand(self, p: Array, q: Array) -> Array:
-        return KL().summand(p, self.skew * p + (1 - self.skew) * q)
+        return KL().summand(p, q + self.skew * (p - q))
 
     def _mixture(self, pair: "Pair") -> tuple[Array, Array, Array]:
         """m, p - m and log(p/m)."""
@@ -148,9 +148,10 @@ class JensenShannon(Homogeneous):
         return (jnp.asarray(self.weight) > 0) & (jnp.asarray(self.weight) < 1)
 
     def summand(self, p: Array, q: Array) -> Array:
+        # The entropy of the mixture less the mean entropy.
         w = self.weight
         m = w * p + (1 - w) * q
-        return w * (p * jnp.log(p / m)) + (1 - w) * (q * jnp.log(q / m))
+        return w * (p * jnp.log(p)) + (1 - w) * (q * jnp.log(q)) - m * jnp.log(m)
 
     def _mixture(self, pair: "Pair") -> tuple[Array, Array, Array, Array, Array]:
         w, p, q = self.weight, pair.p, pair.q

@@ -26,7 +26,7 @@ def facts(entry: "Entry") -> dict[str, Any]:
     import math
 
     claims = dataclasses.asdict(entry.claims)
-    if math.isinf(claims["upper_bound"]):
+    if claims["upper_bound"] == math.inf:
         claims["upper_bound"] = "inf"
     plain = {k: v for k, v in entry.parameters.items() if isinstance(v, int | float)}
     return {
