@@ -4,6 +4,8 @@ Verbs take (p, q) and mean D(p || q); nouns say what an array holds; every diver
 object, and all of them stand in `CATALOGUE`.
 """
 
+from typing import TYPE_CHECKING
+
 from ._bregman import Bregman as Bregman
 from ._bregman import ItakuraSaito as ItakuraSaito
 from ._bregman import SquaredEuclidean as SquaredEuclidean
@@ -69,3 +71,20 @@ from .information import perplexity as perplexity
 from .information import self_information as self_information
 
 __version__ = "0.1.0"
+
+# Verification is loaded when it is asked for: most programs that import jaxdiv never do.
+_VERIFICATION = ("verify", "assert_convex", "assert_divergence", "assert_stationary_at")
+
+if TYPE_CHECKING:
+    from .verification import assert_convex as assert_convex
+    from .verification import assert_divergence as assert_divergence
+    from .verification import assert_stationary_at as assert_stationary_at
+    from .verification import verify as verify
+
+
+def __getattr__(name: str) -> object:
+    if name in _VERIFICATION:
+        from . import verification
+
+        return getattr(verification, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

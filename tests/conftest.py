@@ -6,9 +6,13 @@ by default, as users have it. A test that needs float64 asks for the `x64` fixtu
 """
 
 import os
+import tempfile
 from collections.abc import Container, Iterable, Iterator
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read when JAX is imported
+# What the command line keeps between runs it does not keep in the user's cache.
+_CACHE = tempfile.TemporaryDirectory()
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 
 import jax
 import pytest
@@ -31,6 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {name}"))
         if item.path.stem in ("test_tour", "test_bench"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Functions by their names: an address would differ from worker to worker."""
+    return getattr(val, "__name__", None) if callable(val) else None
 
 
 def every(names: Iterable[str], quick: Container[str]) -> list:

@@ -1,6 +1,7 @@
 """Batches of distributions to verify at."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -31,6 +32,16 @@ class Points:
     def outcomes(self) -> int:
         """The number of outcomes."""
         return self.probs.shape[1]
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the stored numbers."""
+        return self.probs.dtype
+
+    @functools.cached_property
+    def whole(self) -> bool:
+        """Whether every outcome belongs to every support."""
+        return bool(jnp.all(self.mask))
 
     @property
     def boundary(self) -> int:

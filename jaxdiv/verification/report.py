@@ -1,83 +1,87 @@
-"""What verification found."""
+"""What verification found of one divergence."""
 
 import dataclasses
+import html
 import json
-import math
 from typing import Any
 
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """One property at a batch of points: it holds if the worst figure is at most the tolerance.
-
-    With `at_least` it holds if the worst figure, the smallest, is at least that.
-    `applies` is False for a property that is not claimed, or cannot be; `note` says why.
-    """
-
-    claim: str
-    chart: str
-    points: int
-    worst: float
-    tolerance: float
-    note: str = ""
-    applies: bool = True
-    at_least: bool = False
-
-    @property
-    def ok(self) -> bool:
-        """Whether the property held everywhere; NaN is a failure."""
-        if not self.applies:
-            return True
-        return self.worst >= self.tolerance if self.at_least else self.worst <= self.tolerance
-
-    @property
-    def allowed(self) -> str:
-        """The tolerance with its direction."""
-        return f"{'>=' if self.at_least else '<='} {self.tolerance:.1e}"
-
-    @property
-    def verdict(self) -> str:
-        """A word for the table."""
-        return ("ok" if self.ok else "FAILED") if self.applies else "-"
+from .verdict import Finding, Sample, Verdict
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Every check of one divergence."""
+    """Every finding of one divergence, with where and of what it was computed."""
 
     name: str
     title: str
     device: str
     dtype: str
     outcomes: int
-    checks: tuple[Check, ...]
+    source: str
+    findings: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
-        """Whether every check that applies held, and at least one applies."""
-        return all(c.ok for c in self.checks) and any(c.applies for c in self.checks)
+        """Whether every finding agrees with what is stated, and something was looked at."""
+        looked = any(finding.evidence is not None for finding in self.findings)
+        return looked and not self.failures
+
+    @property
+    def failures(self) -> tuple[Finding, ...]:
+        """What contradicts what is stated."""
+        return tuple(finding for finding in self.findings if not finding.ok)
+
+    def finding(self, claim: str, chart: str | None = None) -> Finding:
+        """The finding of that claim, in that chart if there are several."""
+        for found in self.findings:
+            if found.claim == claim and chart in (None, found.chart):
+                return found
+        known = ", ".join(dict.fromkeys(repr(f.claim) for f in self.findings))
+        raise KeyError(f"{self.name} has no finding {claim!r}; there are {known}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings and lists; figures that are not finite become strings."""
-
-        def plain(x: float) -> float | str:
-            return x if math.isfinite(x) else str(x)
-
-        checks = [
-            dataclasses.asdict(c)
-            | {"worst": plain(c.worst), "tolerance": plain(c.tolerance), "ok": c.ok}
-            for c in self.checks
-        ]
+        """Plain numbers, strings and lists."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return fields | {"ok": self.ok, "checks": checks}
+        findings = [finding.to_dict() for finding in self.findings]
+        return fields | {"ok": self.ok, "findings": findings}
 
     def to_json(self) -> str:
-        """The report as a JSON object."""
+        """The report as a JSON object, certificates and witnesses with all their numbers."""
         return json.dumps(self.to_dict(), indent=2)
 
     def __repr__(self) -> str:
         lines = [f"{self.name}: {'ok' if self.ok else 'FAILED'} ({self.dtype}, {self.device})"]
-        for c in self.checks:
-            figure = f"{c.worst:.1e} {c.allowed}" if c.applies else c.note
-            lines.append(f"  {c.verdict:6} {c.claim} [{c.chart}] {figure}")
+        for f in self.findings:
+            where = f" [{f.chart}]" if f.chart else ""
+            mark = "" if f.ok else "  CONTRADICTS what is stated"
+            lines.append(f"  {f.word:8} {f.claim}{where}: {summary(f)}{mark}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            "<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>".format(
+                "" if f.ok else ' style="font-weight: bold"',
+                *map(html.escape, (f.claim, f.chart, f.word, summary(f))),
+            )
+            for f in self.findings
+        )
+        head = html.escape(f"{self.name}: {'ok' if self.ok else 'FAILED'}")
+        where = html.escape(f"{self.dtype}, {self.device}, {self.outcomes} outcomes, {self.source}")
+        return f"<p><b>{head}</b> ({where})</p><table>{rows}</table>"
+
+
+def summary(finding: Finding) -> str:
+    """A line about the evidence; why there is none."""
+    evidence = finding.evidence
+    if evidence is None:
+        return finding.note
+    if isinstance(evidence, Sample):
+        more = f", {finding.note}" if finding.note else ""
+        return f"worst {evidence.worst:.1e} {evidence.bound} of {evidence.points}{more}"
+    return evidence.describe()
+
+
+def stands(finding: Finding) -> str:
+    """A mark for the property table: what was found, and how sure it is."""
+    marks = {Verdict.PROVED: "proved", Verdict.REFUTED: "refuted", Verdict.SAMPLED: "sampled"}
+    return marks[finding.verdict] if finding.verdict else ""
