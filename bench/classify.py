@@ -21,7 +21,7 @@ import numpy as np
 import optax
 
 import jaxdiv as jd
-from jaxdiv.tour import picture
+from jaxdiv import _picture as picture
 
 from . import report
 

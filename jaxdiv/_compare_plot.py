@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .tour import picture
+from . import _picture as picture
 
 DRAWN = 30  # symbols at most, so that the picture stays a page high
 

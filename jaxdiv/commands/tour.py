@@ -78,7 +78,7 @@ def _folder(name: str | None) -> Path | None:
 
 
 def _draw(step, folder: Path) -> None:
-    from ..tour import picture
+    from .. import _picture as picture
 
     for name, draw in getattr(step, "draw", {}).items():
         path = folder / f"{name}.png"

@@ -6,7 +6,7 @@ import numpy as np
 
 import jaxdiv as jd
 
-from . import picture
+from .. import _picture as picture
 from .page import Page
 
 NAME = "losses"
