@@ -17,7 +17,8 @@ def test_verify_prints_what_was_checked(capsys):
     assert main(["verify", *QUICK]) == 0
     out = capsys.readouterr().out
     assert "10 distributions over 3 outcomes (random, seed 0), float32, on cpu" in out
-    assert "Hessian > 0 at p = q" in out and "all that is claimed held" in out
+    assert "Hessian > 0 at p = q" in out and "all that is stated stands" in out
+    assert "proved" in out and "refuted" in out and "sampled" in out
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -27,7 +28,62 @@ def test_verify_prints_json(capsys):
     result = json.loads(capsys.readouterr().out)
     (report,) = result["reports"]
     assert report["name"] == "kl" and report["ok"] and report["dtype"] == "float64"
-    assert all(c["ok"] for c in report["checks"])
+    assert all(finding["ok"] for finding in report["findings"])
+    proved = next(f for f in report["findings"] if f["claim"] == "convex in (p, q)")
+    assert proved["verdict"] == "proved"
+    assert proved["evidence"]["premises"][0]["exact"] == "t^-1"
+
+
+FUNCTIONS = """
+import jax.numpy as jnp
+
+def kl(p, q):
+    return jnp.sum(p * (jnp.log(p) - jnp.log(q)), axis=-1)
+
+def terms(p, q):
+    return p * jnp.log(p / q)
+
+number = 3
+"""
+
+
+def test_a_function_of_ones_own(tmp_path, capsys, monkeypatch):
+    (tmp_path / "my_module.py").write_text(FUNCTIONS)
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", "--function", "my_module:kl", *QUICK]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED: my_module:kl" in out and "never negative" in out
+    for path, message in (
+        ("my_module:terms", "sum over the last axis"),
+        ("my_module:number", "a function of"),
+        ("my_module:nothing", "has no attribute 'nothing'"),
+        ("no_module:kl", "No module named 'no_module'"),
+        ("my_module", "must be package.module:name"),
+    ):
+        assert main(["verify", "--function", path, *QUICK]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1, error
+
+
+def test_a_report_is_written(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "report"
+    assert main(["verify", "--report", str(folder), *QUICK]) == 0
+    assert f"wrote {folder / 'report.md'}" in capsys.readouterr().out
+    assert "Proved" in (folder / "report.md").read_text() or (folder / "kl.json").exists()
+    (tmp_path / "file").write_text("mine")
+    assert main(["verify", "--report", str(tmp_path / "file"), *QUICK]) == 2
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_table_says_what_is_proved(capsys):
+    assert main(["table", "kl", "chi2"]) == 0
+    out = capsys.readouterr().out
+    assert "✓ proved" in out and max(map(len, out.splitlines())) <= 80
+    assert main(["table", "kl", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"]["kl"]["convex in p"] == "✓"
+    assert main(["table", "ki"]) == 2
+    assert "did you mean kl" in capsys.readouterr().err
 
 
 def test_a_failed_check_is_status_1(capsys, monkeypatch):

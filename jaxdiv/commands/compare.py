@@ -13,6 +13,7 @@ import numpy as np
 
 from .._counts import SYMBOLS, Aligned, align, holds_counts, read_counts
 from .._files import InputError
+from ._arguments import number, positive
 
 _WIDTH = 80
 _NAMED = 12  # missing symbols named in the output
@@ -20,34 +21,8 @@ _PAIRS = ("pq", "qp")
 _UNITS = {2.0: "bits", math.e: "nats", 10.0: "hartleys"}
 
 
-def _base(text: str) -> float:
-    try:
-        value = math.e if text == "e" else float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf or value == 1:
-        raise argparse.ArgumentTypeError(f"must be e or a number > 0, not 1, but is {text!r}")
-    return value
-
-
-def _pseudo_count(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number >= 0, but is {text!r}")
-    return value
-
-
-def _top(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive integer, but is {text!r}")
-    return value
+_base = number("e or a number > 0, not 1", lambda x: 0 < x < math.inf and x != 1)
+_pseudo_count = number("a number >= 0", lambda x: 0 <= x < math.inf)
 
 
 def add(commands) -> None:
@@ -77,7 +52,7 @@ def add(commands) -> None:
         help="add A to the count of every symbol of either, on both sides",
     )  # fmt: skip
     parser.add_argument(
-        "--top", metavar="N", type=_top, default=10, help="symbols to show, 10 by default"
+        "--top", metavar="N", type=positive, default=10, help="symbols to show, 10 by default"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--plot", metavar="FILE", help="also draw a .png, .svg or .pdf")

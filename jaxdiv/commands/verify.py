@@ -1,46 +1,54 @@
-"""`jaxdiv verify`: check what is stated of divergences, at random points or at the user's own."""
+"""`jaxdiv verify`: prove, refute or sample what is stated of divergences, or of any function."""
 
 import argparse
+import importlib
 import json
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from .._files import InputError, check_distributions, read_rows
+from ._arguments import positive
 
 _DTYPES = ("float32", "float64", "bfloat16", "float16")
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive integer, but is {text!r}")
-    return value
 
 
 def add(commands) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "verify",
-        help="check gradients, Hessians, signs and convexity",
-        description="Check, through the public verbs, that the gradient vanishes at p = q, that "
-        "the Hessian there is positive definite and the claimed one, that D >= 0 with equality "
-        "only at p = q, and that D is convex along segments.",
-        epilog="Examples: jaxdiv verify | jaxdiv verify js renyi_half --size 20 | "
-        "jaxdiv verify --all --dtype float64 | jaxdiv verify --input predictions.npy. "
-        "Exit status: 0, 1 if a check failed, 2 if the input was bad.",
+        help="prove, refute or sample every stated property",
+        description="Prove, refute with a witness, or sample every property that is stated of a\n"
+        "divergence, and look at it at p = q through the public verbs: gradient 0,\n"
+        "Hessian positive definite and the claimed one, its spectrum, third order.",
+        epilog="Examples:\n"
+        "  jaxdiv verify                        KL\n"
+        "  jaxdiv verify js renyi_half --size 20\n"
+        "  jaxdiv verify --all --dtype float64  the whole catalogue\n"
+        "  jaxdiv verify --input rows.npy       at your own distributions\n"
+        "  jaxdiv verify --function optax.losses:kl_divergence\n"
+        "                                       any function of (p, q)\n"
+        "Exit status: 0, 1 if anything contradicts what is stated, 2 if the input was bad.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", metavar="NAME", nargs="*", help="divergences; kl without any")
+    parser.add_argument(
+        "names", metavar="NAME", nargs="*", help="divergences, or entropy; kl without any"
+    )
     parser.add_argument("--all", action="store_true", help="the whole catalogue")
-    parser.add_argument("--size", type=_positive, help="outcomes of a distribution (8)")
-    parser.add_argument("--points", type=_positive, help="random distributions (1000)")
+    parser.add_argument(
+        "--function", metavar="MODULE:NAME", action="append", default=[],
+        help="a function of (p, q) that returns a number a row",
+    )  # fmt: skip
+    parser.add_argument("--size", type=positive, help="outcomes of a distribution (8)")
+    parser.add_argument("--points", type=positive, help="random distributions (1000)")
     parser.add_argument("--seed", type=int, help="of the random distributions (0)")
     parser.add_argument("--dtype", choices=_DTYPES, default="float32", help="default: float32")
     parser.add_argument("--device", help="cpu, gpu or tpu; the default is JAX's")
     parser.add_argument("--input", metavar="FILE", help="own points: .npy, .npz, .csv, a row each")
     parser.add_argument("--logits", action="store_true", help="the rows of FILE are logits")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON, evidence and all")
+    parser.add_argument("--report", metavar="DIR", help="also write a report with pictures there")
     parser.set_defaults(run=run)
 
 
@@ -48,7 +56,7 @@ def run(arguments) -> int:
     """Verify, print, and return 0 or 1."""
     from ._catalogue import find
 
-    if arguments.all and arguments.names:
+    if arguments.all and (arguments.names or arguments.function):
         raise InputError("--all means every divergence: give names or --all, not both")
     if arguments.logits and not arguments.input:
         raise InputError("--logits says what --input holds, but there is no --input")
@@ -58,25 +66,47 @@ def run(arguments) -> int:
         raise InputError("--size, --points and --seed are of random points, but --input is given")
     if arguments.size == 1:
         raise InputError("--size must be at least 2: one outcome leaves nothing to differ")
+    if arguments.report:
+        from ..verification.markdown import prepare
+
+        chosen = [*arguments.names, *arguments.function] or ["kl"]
+        prepare([] if arguments.all else chosen, Path(arguments.report))
     rows = _own_rows(arguments)
+    functions = [_function(path) for path in arguments.function]
 
     import jax
 
+    from .. import verification
     from .._catalogue import CATALOGUE
+    from . import _compiled
 
+    _compiled.keep()
     if arguments.all:
-        entries = list(CATALOGUE.values())
+        names = [*CATALOGUE, "entropy"]
     else:
-        entries = [find(name) for name in arguments.names or ["kl"]]
+        names = arguments.names or ([] if functions else ["kl"])
     device = _device(arguments.device)
     with jax.default_device(device), jax.enable_x64(arguments.dtype == "float64"):
+        subjects = [
+            name if name == "entropy" else verification.subject_of(find(name)) for name in names
+        ]
+        try:
+            subjects += [verification.subject_of(*function) for function in functions]
+        except (TypeError, ValueError) as error:
+            raise InputError(str(error)) from None
         points = _points(arguments, rows)
-        reports = _verify(entries, points, quiet=arguments.json)
+        reports = _verify(subjects, points, device, quiet=arguments.json)
+        if arguments.report:
+            from ..verification.markdown import write_report
+
+            write_report(reports, subjects, Path(arguments.report), points)
     if arguments.json:
         plain = [report.to_dict() for report in reports]
         print(json.dumps({"points": points.source, "reports": plain}, indent=2))
     else:
         _print(reports, points)
+        if arguments.report:
+            print(f"wrote {Path(arguments.report) / 'report.md'}")
     return 0 if all(report.ok for report in reports) else 1
 
 
@@ -88,6 +118,25 @@ def _own_rows(arguments):
     if rows.shape[1] < 2:
         raise InputError(f"{arguments.input}: a row must have at least two outcomes")
     return rows
+
+
+def _function(path: str):
+    """A function and its name, from package.module:name; modules here are found too."""
+    module, colon, name = path.partition(":")
+    if not colon or not module or not name:
+        raise InputError(f"--function must be package.module:name, but is {path!r}")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"--function {path}: {error}") from None
+    except Exception as error:  # a module may raise what it likes
+        raise InputError(f"--function {path}: {type(error).__name__}: {error}") from None
+    finally:
+        sys.path.remove(os.getcwd())
+    return found, path
 
 
 def _device(name: str | None):
@@ -114,7 +163,9 @@ def _points(arguments, rows):
     )
 
 
-def _verify(entries, points, quiet: bool):
+def _verify(subjects, points, device, quiet: bool):
+    """A report each, on two threads: one traces while the other compiles."""
+    import jax
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -129,22 +180,27 @@ def _verify(entries, points, quiet: bool):
         transient=True,
         disable=quiet or not console.is_terminal,
     )
-    reports = []
-    with bar:
-        task = bar.add_task("", total=len(entries))
-        for entry in entries:
-            reports.append(
-                verification.verify(
-                    entry, points, progress=lambda text: bar.update(task, description=text)
-                )
+    double = str(points.dtype) == "float64"
+
+    def one(subject):
+        # Threads do not inherit JAX's contexts.
+        with jax.default_device(device), jax.enable_x64(double):
+            report = verification.verify(
+                subject, points=points, progress=lambda text: bar.update(task, description=text)
             )
-            bar.advance(task)
-    return reports
+        bar.advance(task)
+        return report
+
+    with bar, ThreadPoolExecutor(2) as pool:
+        task = bar.add_task("", total=len(subjects))
+        return list(pool.map(one, subjects))
 
 
 def _print(reports, points) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from ..verification.engine import SEARCHED
 
     # 80 columns where there is no terminal to ask.
     console = Console(width=None if sys.stdout.isatty() else 80, highlight=False)
@@ -156,32 +212,53 @@ def _print(reports, points) -> None:
     )
     if points.boundary:
         console.print(f"{points.boundary} of them have zeros: checked on their support")
+    if points.outcomes < SEARCHED:
+        console.print(
+            f"with {points.outcomes} outcomes some claims cannot fail: counterexamples are "
+            f"looked for at {SEARCHED}"
+        )
     for report in reports:
         table = Table(
             title=f"{report.name}: {report.title}", title_justify="left", box=None, pad_edge=False
         )
-        table.add_column("property")
+        table.add_column("property", max_width=31)
         table.add_column("in")
-        table.add_column("points", justify="right")
-        table.add_column("worst", justify="right")
-        table.add_column("allowed", justify="right")
-        table.add_column("")
-        for check in report.checks:
-            figures = (f"{check.worst:.1e}", check.allowed) if check.applies else ("", "")
-            style = None if check.ok else "bold red"
+        table.add_column("verdict")
+        table.add_column("evidence", overflow="fold")
+        for finding in report.findings:
             table.add_row(
-                check.claim,
-                check.chart.replace("probabilities", "probs"),
-                str(check.points) if check.applies else "",
-                *figures,
-                check.verdict if check.applies else check.note,
-                style=style,
+                finding.claim,
+                finding.chart.replace("probabilities", "probs"),
+                finding.word,
+                _evidence(finding),
+                style=None if finding.ok else "bold red",
             )
         console.print()
-        console.print(table)
-    failed = [report.name for report in reports if not report.ok]
+        console.print(table, markup=False)
     console.print()
+    total = [finding for report in reports for finding in report.findings]
+    counts = [sum(f.word == word for f in total) for word in ("proved", "refuted", "sampled")]
+    console.print("{} proved, {} refuted, {} sampled".format(*counts))
+    failed = [report.name for report in reports if not report.ok]
     if failed:
-        console.print(f"FAILED: {', '.join(failed)}", style="bold red")
+        console.print(f"FAILED: {', '.join(failed)}", style="bold red", markup=False)
     else:
-        console.print(f"all that is claimed held: {len(reports)} verified")
+        console.print(f"all that is stated stands: {len(reports)} verified")
+
+
+def _evidence(finding) -> str:
+    """What fits into a cell: the first premise, both sides, or the worst figure."""
+    from ..verification import Certificate, Sample, Witness
+
+    evidence, wrong = finding.evidence, "" if finding.ok else "CONTRADICTS what is stated: "
+    if isinstance(evidence, Certificate):
+        return wrong + evidence.premises[0].brief()
+    if isinstance(evidence, Witness):
+        left, right = (f"{sum(side) / 2:.5g}" for side in (evidence.left, evidence.right))
+        return f"{wrong}{left} > {right} at a witness"
+    if isinstance(evidence, Sample):
+        if evidence.worst == evidence.allowed == 0:
+            return wrong + "0 at all points"
+        kind = "least" if evidence.at_least else "worst"
+        return f"{wrong}{kind} {evidence.worst:.1e} {evidence.bound}"
+    return finding.note if evidence is None else wrong + evidence.describe()
