@@ -48,6 +48,12 @@ def every(names: Iterable[str], quick: Container[str]) -> list:
     return [name if name in quick else pytest.param(name, marks=slow) for name in names]
 
 
+def rest_slow(parameters: list, quick: int) -> list:
+    """The first few parameter sets as they are, the others marked slow."""
+    rest = (pytest.param(*given, marks=pytest.mark.slow) for given in parameters[quick:])
+    return [*parameters[:quick], *rest]
+
+
 @pytest.fixture(autouse=True)
 def _bounded_memory(request: pytest.FixtureRequest) -> Iterator[None]:
     """Hundreds of slow tests would keep gigabytes of compiled programs."""

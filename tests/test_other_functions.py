@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import jaxdiv as jd
+from conftest import every
 from jaxdiv.verification import (
     Observation,
     Verdict,
@@ -140,7 +141,9 @@ def imported(name):
             pytest.importorskip(package)
 
 
-@pytest.mark.parametrize("fn", PEERS, ids=lambda fn: fn.__name__)
+@pytest.mark.parametrize(
+    "fn", every(PEERS, {kl, optax_kl, numpy_kl, scipy_rel_entr}), ids=lambda fn: fn.__name__
+)
 def test_peers(fn):
     imported(fn.__name__)
     findings = looked_at(fn)
@@ -176,7 +179,7 @@ def test_rows_that_add_up_exactly():
         assert np.array_equal(row > 0, found > 0) and np.allclose(row, found, atol=1e-6)
 
 
-@pytest.mark.parametrize("fn", [kl, numpy_kl, optax_kl], ids=lambda fn: fn.__name__)
+@pytest.mark.parametrize("fn", every([kl, numpy_kl, optax_kl], {kl}), ids=lambda fn: fn.__name__)
 def test_rounding_refutes_no_mathematics(fn):
     imported(fn.__name__)
     report = verify(fn, points=FEW)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import jaxdiv as jd
+from conftest import every
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 KOREAN = (ROOT / "README.ko.md").read_text(encoding="utf-8")
@@ -54,6 +57,25 @@ def test_the_table_of_verbs_is_the_printed_one():
 
     shown = README.split("<!-- verbs:begin -->")[1].split("<!-- verbs:end -->")[0]
     assert shown.strip() == verbs_table()
+
+
+def table_rows():
+    shown = README.split("<!-- table:begin -->")[1].split("<!-- table:end -->")[0]
+    lines = [line.strip("| ").split("|") for line in shown.strip().splitlines()]
+    return [[cell.strip() for cell in line] for line in lines]
+
+
+@pytest.mark.parametrize("name", every(jd.CATALOGUE, ["kl", "chi2", "renyi_2", "fisher_rao"]))
+def test_the_property_table_is_the_computed_one(name):
+    from jaxdiv.commands.table import COLUMNS, row
+
+    titles, _, *rows = table_rows()
+    assert titles == ["divergence", *COLUMNS]
+    assert [cells[0] for cells in rows] == list(jd.CATALOGUE)
+    cells, fine = row(name)
+    assert fine
+    shown = next(own[1:] for own in rows if own[0] == name)
+    assert shown + [""] * (len(cells) - len(shown)) == cells
 
 
 def test_the_accuracy_table_is_the_measured_one():
