@@ -18,6 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, text in (
         ("accuracy", "KL of every library against arbitrary-precision arithmetic"),
         ("speed", "time of KL and JS from logits, and of importing the library"),
+        ("soundness", "interval enclosures against arbitrary precision on random boxes"),
+        ("verification", "time of proofs, of local checks and of the whole catalogue"),
         ("classify", "four losses on handwritten digits, from two starts"),
     ):
         command = commands.add_parser(name, help=text)
@@ -29,9 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     options = parser.parse_args(arguments)
 
-    from . import accuracy, classify, report, speed
+    from . import accuracy, classify, report, soundness, speed, verification
 
-    chosen = {"accuracy": accuracy, "speed": speed, "classify": classify}[options.command]
+    modules = {
+        "accuracy": accuracy, "speed": speed, "classify": classify, "soundness": soundness,
+        "verification": verification,
+    }  # fmt: skip
+    chosen = modules[options.command]
     result = chosen.measure(quick=options.quick)
     table = chosen.table(result)
     if options.output or not options.quick:
