@@ -1,6 +1,6 @@
 # Everything is installed into $(VENV), and nothing outside this folder is changed.
 #
-#     make verify                     prove or refute every property that the library states
+#     make verify                     prove, refute or sample what is stated of KL
 #     make test                       the tests that take seconds
 #     make ci                         all that must pass before a change lands
 #     make verify PYTHON=python3.12   with an interpreter of your choice
