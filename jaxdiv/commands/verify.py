@@ -193,7 +193,9 @@ def _verify(subjects, points, device, quiet: bool):
 
     with bar, ThreadPoolExecutor(2) as pool:
         task = bar.add_task("", total=len(subjects))
-        return list(pool.map(one, subjects))
+        # The last of the catalogue take longest: begun first, they leave no thread idle.
+        pending = [pool.submit(one, subject) for subject in reversed(subjects)]
+        return [future.result() for future in reversed(pending)]
 
 
 def _print(reports, points) -> None:

@@ -357,8 +357,10 @@ def formula(subject: Subject, points: Points) -> Finding:
     definition = subject.definition
     if not points.whole:
         return Finding(claim, chart, note="the definition is of p, q > 0")
-    x = wide(points.probs)
-    y = _step(x, neighbours(points, 6))
+    # Rows of few bits add up to 1 only roughly; the definition is of distributions.
+    noise = neighbours(points, 6)
+    x = _step(wide(points.probs), jnp.zeros_like(noise))
+    y = _step(x, noise)
     got = np.asarray(subject.values(chart, x, y), np.float64)
     with jax.enable_x64(True):
         # Exactly the stored rows: normalised anew, or transforms would see their masses.
