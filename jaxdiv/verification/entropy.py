@@ -61,7 +61,7 @@ def _proved() -> Iterator[Finding]:
 
 
 def _sampled(points: Points) -> Iterator[Finding]:
-    p, n, eps = wide(points.probs), points.outcomes, epsilon(points)
+    p, n, eps = _rows(points), points.outcomes, epsilon(points)
     rounding = 16 * eps * max(1.0, math.log(n))
     chart = "probabilities"
     values = entropy(p)
@@ -80,6 +80,12 @@ def _sampled(points: Points) -> Iterator[Finding]:
     yield judged("H <= Huffman's length < H + 1", chart, _codes(points), 1e-6, points, "outside by")
 
 
+def _rows(points: Points) -> Array:
+    """The points; of few bits they add up to 1 only roughly, and are normalised."""
+    p = wide(points.probs)
+    return p / jnp.sum(p, axis=-1, keepdims=True)
+
+
 def _products(p: Array, q: Array) -> Array:
     """How far the entropy of products is from the sum, for up to 2^20 outcomes in all."""
     count = max(1, 2**20 // p.shape[-1] ** 2)
@@ -92,7 +98,7 @@ def _products(p: Array, q: Array) -> Array:
 
 def _conditioning(points: Points) -> Array:
     """H(X | Y) - H(X) of tables with three rows of the points, weighted anyhow."""
-    p = wide(points.probs)
+    p = _rows(points)
     weights = jnp.asarray([0.2, 0.3, 0.5], p.dtype)
     rows = jnp.stack([p, jnp.roll(p, 1, axis=0), jnp.roll(p, 2, axis=0)], axis=-1)
     joint = rows * weights[None, None]
