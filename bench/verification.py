@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxdiv.verification import random_points, subject_of
-from jaxdiv.verification.inertia import logit_curvature, negative_in_logits
+from jaxdiv.verification.inertia import logit_inertia
 from jaxdiv.verification.local import local
 
 from . import report
@@ -91,11 +91,7 @@ def _inertia(quick: bool) -> dict[str, Any]:
 
     @jax.jit
     def counts(p, q):
-        def slope(q):
-            return jax.grad(lambda q: jnp.sum(subject.value("probabilities", p, q)))(q)
-
-        g, h = jax.jvp(slope, (q,), (jnp.ones_like(q),))
-        return negative_in_logits(q, logit_curvature(q, g, h))
+        return logit_inertia(lambda p, q: subject.value("probabilities", p, q), p, q)
 
     assert not counts(p, q).any()
     times = []

@@ -28,7 +28,7 @@ from jaxdiv.verification import (
 )
 from jaxdiv.verification.engine import mathematics
 from jaxdiv.verification.inertia import eigenvalues_below, logit_inertia
-from jaxdiv.verification.local import local
+from jaxdiv.verification.local import local, pairs_inertia
 from jaxdiv.verification.regions import convex_region
 
 P, L = "probabilities", "logits"
@@ -342,6 +342,26 @@ def test_a_wrong_claim_is_caught(name, claim, caught):
         assert not finding.ok, finding
         if finding.verdict is Verdict.REFUTED:
             assert isinstance(finding.evidence, Witness) and finding.evidence.check()
+
+
+def test_a_ripple_on_a_generator_is_refuted():
+    # f'' = 1/t - 0.4 sin(20 t) is below 0 at some t > 2.5.
+    rippled = jd.FDivergence(lambda t: t * jnp.log(t) + 1e-3 * jnp.sin(20 * t))
+    finding = found(rippled, regions=False)["convex in q", P]
+    assert finding.stated and finding.verdict is Verdict.REFUTED and not finding.ok
+    # f'' = 1/t + 2 - 0.4 sin(20 t) is not.
+    harmless = jd.FDivergence(lambda t: t * jnp.log(t) + t * t + 1e-3 * jnp.sin(20 * t))
+    assert found(harmless, regions=False)["convex in q", P].verdict is not Verdict.REFUTED
+
+
+def test_negative_eigenvalues_are_counted_away_from_equality():
+    claim = ("no negative eigenvalue by q", L)
+    assert verify("kl", points=points()).finding(*claim).ok
+    lie = dataclasses.replace(jd.CATALOGUE["js"], stated=dict(convex_in_q_logits=True))
+    far = random_points(24, 4, 0, jnp.float32)
+    far = dataclasses.replace(far, probs=jax.nn.softmax(4 * far.logits, axis=-1))
+    (finding,) = pairs_inertia(subject_of(lie), far)
+    assert (finding.claim, finding.chart) == claim and finding.verdict is Verdict.REFUTED
 
 
 def test_claims_can_be_added():

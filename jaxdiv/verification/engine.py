@@ -1,5 +1,6 @@
 """Every claim of one divergence: proved by a lemma, else attacked by the search, else sampled."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from .._divergence import Claims
 from ..information import entropy
 from . import properties as props
 from .entropy import entropy_claims
-from .local import local
+from .local import local, pairs_inertia
 from .points import Points, random_points
 from .proofs import certificates, coefficient
 from .properties import Property
@@ -89,8 +90,6 @@ def verify(
 
 
 def _with_claims(findings: list[Finding], claims: Mapping[str, bool]) -> tuple[Finding, ...]:
-    import dataclasses
-
     names = {f"{f.claim} [{f.chart}]" for f in findings} | {f.claim for f in findings}
     for claim in claims:
         if claim not in names:
@@ -113,6 +112,7 @@ def _findings(subject: Subject, points: Points) -> Iterator[Finding]:
     yield formula(subject, points)
     yield from mathematics(subject)
     yield from jensen(subject, points)
+    yield from pairs_inertia(subject, points)
 
 
 def stated_properties(claims: Claims) -> Iterator[tuple[Property, bool | None]]:

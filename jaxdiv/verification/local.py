@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .inertia import eigenvalues_below
+from .inertia import eigenvalues_below, logit_curvature, negative_in_logits
 from .points import Points
 from .subject import CHARTS, Subject
 from .verdict import Finding, Observation, Sample
@@ -442,6 +442,31 @@ def _growth(subject: Subject, chart: str, rows: Array) -> tuple[float, float]:
     size, near, nearer = even(1.0), even(0.1) / 0.1, even(0.01) / 0.01
     kink = nearer / size if size and near and 0.5 < nearer / near < 2 else 0.0
     return size or 1.0, kink
+
+
+def pairs_inertia(subject: Subject, points: Points) -> Iterator[Finding]:
+    """Away from p = q: no negative eigenvalue in q's logits where D is convex in them, in O(n).
+
+    Of sums over the outcomes, whose second derivatives by q the Hessian gives along ones; at rows
+    paired with others, by the program that looks at p = q.
+    """
+    if not (subject.separable and subject.claims.convex_in_q_logits):
+        return
+    claim = "no negative eigenvalue by q"
+    if not points.whole:
+        yield Finding(claim, CHARTS[1], note="rows with zeros are paired with none")
+        return
+    n = points.outcomes
+    k = n if n <= _DENSE else _DIRECTIONS
+    parts = []
+    for rows, _ in _chunks(wide(points.probs), None, n * k):
+        q = jnp.broadcast_to(rows, (k, *rows.shape))
+        p = jnp.stack([jnp.roll(rows, i + 1, axis=0) for i in range(k)])
+        g, h = subject.applied(CHARTS[0], p, q, None, jnp.ones_like(q))
+        counts = negative_in_logits(q, logit_curvature(q, g, h))
+        parts.append(np.asarray(jnp.max(counts, axis=0)))
+    most = np.concatenate(parts)[: points.count].astype(np.float64)
+    yield judged(claim, CHARTS[1], most, 0.0, points, f"the most of {k} pairs, by inertia")
 
 
 def _third(subject: Subject, points: Points) -> Finding:
