@@ -6,7 +6,6 @@ arithmetic confirms them.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -165,4 +164,3 @@ CONVEXITY = tuple(
         ("q", "logits"),
     )
 )
-LOG_2 = math.log(2)

@@ -5,7 +5,7 @@ import html
 import json
 from typing import Any
 
-from .verdict import Finding, Sample, Verdict
+from .verdict import Finding, Sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +79,3 @@ def summary(finding: Finding) -> str:
         more = f", {finding.note}" if finding.note else ""
         return f"worst {evidence.worst:.1e} {evidence.bound} of {evidence.points}{more}"
     return evidence.describe()
-
-
-def stands(finding: Finding) -> str:
-    """A mark for the property table: what was found, and how sure it is."""
-    marks = {Verdict.PROVED: "proved", Verdict.REFUTED: "refuted", Verdict.SAMPLED: "sampled"}
-    return marks[finding.verdict] if finding.verdict else ""

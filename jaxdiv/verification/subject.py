@@ -13,6 +13,7 @@ from jax import Array
 from .._catalogue import CATALOGUE, Entry
 from .._divergence import Claims, Divergence, Homogeneous, Separable
 from .._finite import Logits, Probs
+from .._verbs import kl_divergence
 from .programs import Program
 
 CHARTS = ("probabilities", "logits")
@@ -133,11 +134,12 @@ class Subject:
 
     def _tagged(self, *names: str) -> str | None:
         """What a program computes, for good; None of what only this process knows."""
-        if self.divergence is None or CATALOGUE.get(self.name) is None:
+        entry, divergence = self.function, self.divergence
+        if not isinstance(entry, Entry) or entry.verb.__module__ != kl_divergence.__module__:
             return None
-        divergence = self.divergence
-        shown = [(getattr(x, "__qualname__", x), type(x)) for x in vars(divergence).values()]
-        return repr((self.name, type(divergence), shown, names))
+        given = (*vars(divergence).values(), *entry.parameters.values())
+        shown = [(getattr(x, "__qualname__", x), type(x)) for x in given]
+        return repr((entry.name, entry.verb.__name__, type(divergence), shown, names))
 
 
 @functools.lru_cache(maxsize=256)

@@ -198,29 +198,27 @@ def _sign(x: Number) -> Number:
     return x.sign_of()
 
 
-def _larger(x: Number, y: Number) -> Number:
-    # jnp.max begins with -inf.
-    if isinstance(x, float) and x == -math.inf:
-        return y
-    if isinstance(y, float) and y == -math.inf:
-        return x
-    if isinstance(x, Fraction | float):
-        x, y = y, x
-    if isinstance(x, Fraction | float):
-        return math.nan if x != x or y != y else max(x, y)
-    return x.maximum(y)
+def _extreme(
+    neutral: float, choose: Callable[..., Any], method: str
+) -> Callable[[Number, Number], Number]:
+    """The larger or the smaller of two, beginning with -inf or inf as jnp.max and jnp.min do."""
+
+    def extreme(x: Number, y: Number) -> Number:
+        if isinstance(x, float) and x == neutral:
+            return y
+        if isinstance(y, float) and y == neutral:
+            return x
+        if isinstance(x, Fraction | float):
+            x, y = y, x
+        if isinstance(x, Fraction | float):
+            return math.nan if x != x or y != y else choose(x, y)
+        return getattr(x, method)(y)
+
+    return extreme
 
 
-def _smaller(x: Number, y: Number) -> Number:
-    if isinstance(x, float) and x == math.inf:
-        return y
-    if isinstance(y, float) and y == math.inf:
-        return x
-    if isinstance(x, Fraction | float):
-        x, y = y, x
-    if isinstance(x, Fraction | float):
-        return math.nan if x != x or y != y else min(x, y)
-    return x.minimum(y)
+_larger = _extreme(-math.inf, max, "maximum")
+_smaller = _extreme(math.inf, min, "minimum")
 
 
 def _finite(x: Number) -> bool | None:
