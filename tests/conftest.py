@@ -26,6 +26,7 @@ settings.register_profile("jaxdiv", deadline=None, derandomize="CI" in os.enviro
 settings.load_profile("jaxdiv")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share compiled functions run on one worker (`--dist loadgroup`)."""
     for item in items:

@@ -346,12 +346,15 @@ def test_a_wrong_claim_is_caught(name, claim, caught):
 
 def test_a_ripple_on_a_generator_is_refuted():
     # f'' = 1/t - 0.4 sin(20 t) is below 0 at some t > 2.5.
-    rippled = jd.FDivergence(lambda t: t * jnp.log(t) + 1e-3 * jnp.sin(20 * t))
-    finding = found(rippled, regions=False)["convex in q", P]
+    def convexity(f):
+        findings = mathematics(subject_of(jd.FDivergence(f)), regions=False)
+        return next(x for x in findings if (x.claim, x.chart) == ("convex in q", P))
+
+    finding = convexity(lambda t: t * jnp.log(t) + 1e-3 * jnp.sin(20 * t))
     assert finding.stated and finding.verdict is Verdict.REFUTED and not finding.ok
     # f'' = 1/t + 2 - 0.4 sin(20 t) is not.
-    harmless = jd.FDivergence(lambda t: t * jnp.log(t) + t * t + 1e-3 * jnp.sin(20 * t))
-    assert found(harmless, regions=False)["convex in q", P].verdict is not Verdict.REFUTED
+    harmless = convexity(lambda t: t * jnp.log(t) + t * t + 1e-3 * jnp.sin(20 * t))
+    assert harmless.verdict is not Verdict.REFUTED
 
 
 def test_negative_eigenvalues_are_counted_away_from_equality():

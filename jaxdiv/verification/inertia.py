@@ -38,6 +38,12 @@ def logit_curvature(q: Array, g: Array, h: Array) -> Array:
     return q * (q * h + (g - mean))
 
 
+def logit_rounding(q: Array, g: Array, h: Array) -> Array:
+    """The size of the numbers of which u is a sum: u is known to a few roundings of it."""
+    mean = jnp.sum(q * jnp.abs(g), axis=-1, keepdims=True) / jnp.sum(q, axis=-1, keepdims=True)
+    return q * (q * jnp.abs(h) + (jnp.abs(g) + mean))
+
+
 def negative_in_logits(q: Array, u: Array, where: Array | None = None) -> Array:
     """The number of negative eigenvalues of (I - q 1^T) diag(u) (I - 1 q^T), all u != 0.
 

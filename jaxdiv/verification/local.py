@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .inertia import eigenvalues_below, logit_curvature, negative_in_logits
+from .inertia import eigenvalues_below, logit_curvature, logit_rounding, negative_in_logits
 from .points import Points
 from .subject import CHARTS, Subject
 from .verdict import Finding, Observation, Sample
@@ -26,6 +26,7 @@ _DIRECTIONS = 4
 _ENTRIES = 2**20  # numbers of a batch of Hessians that are in memory at once
 _EIGENVALUES = 4096  # the most matrices whose eigenvalues are computed
 _SEEN = 8  # bad points that are looked at again for an observation
+_SLACK = 32  # roundings of a second derivative and of the sums it stands in
 
 
 def epsilon(points: Points) -> float:
@@ -463,7 +464,9 @@ def pairs_inertia(subject: Subject, points: Points) -> Iterator[Finding]:
         q = jnp.broadcast_to(rows, (k, *rows.shape))
         p = jnp.stack([jnp.roll(rows, i + 1, axis=0) for i in range(k)])
         g, h = subject.applied(CHARTS[0], p, q, None, jnp.ones_like(q))
-        counts = negative_in_logits(q, logit_curvature(q, g, h))
+        # More curvature, by what rounding may have taken, never adds a negative eigenvalue.
+        slack = _SLACK * epsilon(points) * logit_rounding(q, g, h)
+        counts = negative_in_logits(q, logit_curvature(q, g, h) + slack)
         parts.append(np.asarray(jnp.max(counts, axis=0)))
     most = np.concatenate(parts)[: points.count].astype(np.float64)
     yield judged(claim, CHARTS[1], most, 0.0, points, f"the most of {k} pairs, by inertia")

@@ -135,7 +135,9 @@ class Subject:
     def _tagged(self, *names: str) -> str | None:
         """What a program computes, for good; None of what only this process knows."""
         entry, divergence = self.function, self.divergence
-        if not isinstance(entry, Entry) or entry.verb.__module__ != kl_divergence.__module__:
+        if not isinstance(entry, Entry) or divergence is None:
+            return None
+        if entry.verb.__module__ != kl_divergence.__module__:
             return None
         given = (*vars(divergence).values(), *entry.parameters.values())
         shown = [(getattr(x, "__qualname__", x), type(x)) for x in given]
