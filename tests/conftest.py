@@ -49,6 +49,19 @@ def every(names: Iterable[str], quick: Container[str]) -> list:
     return [name if name in quick else pytest.param(name, marks=slow) for name in names]
 
 
+# Entries that are other ones reversed, symmetrised, with another parameter, or a function of them.
+REPEATS = {
+    *("reverse_kl", "jeffreys", "neyman_chi2", "js_quarter", "js_distance", "renyi_half"),
+    *("alpha_minus_1", "alpha_3", "tsallis_1_5", "bhattacharyya", "squared_fisher_rao"),
+    "chernoff",
+}
+
+
+def distinct(names: Iterable[str]) -> list:
+    """All names as parameters, those of REPEATS marked slow."""
+    return every(names, set(names := list(names)) - REPEATS)
+
+
 def rest_slow(parameters: list, quick: int) -> list:
     """The first few parameter sets as they are, the others marked slow."""
     rest = (pytest.param(*given, marks=pytest.mark.slow) for given in parameters[quick:])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdiv as jd
-from conftest import every
+from conftest import distinct, every
 from oracles import ORACLES, from_log_probs, from_logits, from_probs, gradient, ulp_error
 
 NAMES = sorted(jd.CATALOGUE)
@@ -86,7 +86,7 @@ def flushed(row):
 
 
 @pytest.mark.parametrize("chart", TABLES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", distinct(NAMES))
 def test_values(name, chart):
     table, noun, make = TABLES[chart]
     p, q = batch(table)
@@ -213,7 +213,9 @@ def test_gradients_are_the_contracts(name, chart):
             )
 
 
-@pytest.mark.parametrize("name", every([n for n in NAMES if n != "chernoff"], QUICK))
+@pytest.mark.parametrize(
+    "name", every([n for n in NAMES if n != "chernoff"], ["kl", "chi2", "renyi_2"])
+)
 def test_a_mask_is_leaving_out(name):
     rng = np.random.default_rng(0)
     a, b = (jnp.asarray(rng.normal(size=(2, 5)), jnp.float32) for _ in range(2))
@@ -236,7 +238,7 @@ def test_a_mask_is_leaving_out(name):
         assert not np.any(np.asarray(slope)[~np.asarray(mask)])
 
 
-@pytest.mark.parametrize("name", every(NAMES, set(NAMES) - {"chernoff"}))
+@pytest.mark.parametrize("name", distinct(NAMES))
 def test_shapes_at_their_smallest(name):
     entry = jd.CATALOGUE[name]
     a = jnp.asarray([[0.3], [7.0]], jnp.float32)

@@ -99,7 +99,7 @@ def test_nouns_pass_through_transformations():
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("axis", range(-3, 3))
+@pytest.mark.parametrize("axis", [-3, -2, 1, 2])
 def test_axis_counts_from_either_end(axis):
     x = np.random.default_rng(0).normal(size=(2, 3, 5)).astype(np.float32)
     y = x[::-1] * 0.5

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 import jaxdiv as jd
 
 NAMES = [name for name in sorted(jd.CATALOGUE) if name != "chernoff"]
-QUICK = ("kl", "js_distance", "alpha_3", "renyi_half", "total_variation", "bregman")
+QUICK = ("kl", "js_distance", "renyi_2", "total_variation")
 
 
 def rows(seed=0, shape=(4, 5)):
@@ -47,7 +47,7 @@ class OtherVariants(chex.TestCase):
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("name", ["kl", "js", "renyi_half", "total_variation", "bregman"])
+@pytest.mark.parametrize("name", ["kl", "renyi_2", "total_variation", "bregman"])
 def test_vmap_of_value_and_gradient(name):
     a, b = rows()
     entry = jd.CATALOGUE[name]

@@ -401,7 +401,9 @@ def test_reports_are_plain():
         report.finding("blue")
 
 
-@pytest.mark.parametrize("what", [{}, {"slope": 1.01}, {"slope": -1.0}])
+@pytest.mark.parametrize(
+    "what", [{}, {"slope": 1.01}, pytest.param({"slope": -1.0}, marks=pytest.mark.slow)]
+)
 def test_many_outcomes_are_verified_without_a_dense_hessian(what):
     # 5000 outcomes: a Hessian a point would be 100 MB.
     rng = np.random.default_rng(0)
