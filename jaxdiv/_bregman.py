@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from . import _numerics as num
-from ._divergence import Claims, Edge, Separable, declare
+from ._divergence import Claims, Edge, Scalar, Separable, declare
 from ._pytree import static
 
 if TYPE_CHECKING:
@@ -111,6 +111,12 @@ class Bregman(Separable):
     def check(self) -> None:
         if not callable(self.potential):
             raise TypeError(f"potential must be a function of a scalar, but is {self.potential!r}")
+
+    def captures(self) -> bool:
+        return num.captures(self.potential)
+
+    def steepness(self) -> Scalar:
+        return _INF
 
     def summand(self, p: Array, q: Array) -> Array:
         phi, first = num.derivative(self.potential, 0), num.derivative(self.potential, 1)

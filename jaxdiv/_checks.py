@@ -95,6 +95,6 @@ def check_where(where: Array, shape: tuple[Any, ...]) -> None:
 
 def check_implementation(implementation: Any) -> None:
     """The evaluation path; "auto" chooses."""
-    accepted = ("auto", "reference")
+    accepted = ("auto", "reference", "blocked")
     if implementation not in accepted:
         raise ValueError(f"implementation must be one of {accepted}, but is {implementation!r}")

@@ -188,6 +188,9 @@ class Separable(Divergence):
     """A sum of summands d(p_i, q_i)."""
 
     homogeneous: ClassVar[bool] = False
+    # Whether a small error common to all log-ratios of a row is an error of first order: true
+    # unless it is an f-divergence with f smooth at 1.
+    rough: ClassVar[bool] = True
 
     def summand(self, p: Array, q: Array) -> Array:
         """d(p, q) for p, q > 0, as a textbook writes it; every divergence of the catalogue does."""
@@ -213,6 +216,14 @@ class Separable(Divergence):
     def at_q_zero(self, pair: "Pair") -> Edge:
         """The summand at q = 0, p = pair.raw_p > 0."""
 
+    def captures(self) -> bool:
+        """Whether it holds a function of values that are being traced."""
+        return False
+
+    def steepness(self) -> Scalar:
+        """How many times log(p/q) stands in an exponent of the summand; inf if nobody knows."""
+        return 2.0
+
     def evaluate(self, rows: "Rows") -> Array:
         """The sum over each row."""
         return rows.sum(self)
@@ -223,6 +234,7 @@ class Homogeneous(Separable):
     """An f-divergence: d(p, q) = q f(p/q) with f convex and f(1) = f'(1) = 0."""
 
     homogeneous: ClassVar[bool] = True
+    rough: ClassVar[bool] = False
 
     @abc.abstractmethod
     def limits(self) -> tuple[Limit, Limit]:
@@ -311,11 +323,22 @@ class Reverse(Separable):
         """As the divergence it reverses."""
         return self.divergence.homogeneous
 
+    @property
+    def rough(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As the divergence it reverses."""
+        return self.divergence.rough
+
     def check(self) -> None:
         self.divergence.check()
 
     def valid(self) -> Array | bool:
         return self.divergence.valid()
+
+    def captures(self) -> bool:
+        return self.divergence.captures()
+
+    def steepness(self) -> Scalar:
+        return self.divergence.steepness()
 
     def summand(self, p: Array, q: Array) -> Array:
         return self.divergence.summand(q, p)
@@ -361,11 +384,22 @@ class Symmetrised(Separable):
         """As the divergence it symmetrises."""
         return self.divergence.homogeneous
 
+    @property
+    def rough(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As the divergence it symmetrises."""
+        return self.divergence.rough
+
     def check(self) -> None:
         self.divergence.check()
 
     def valid(self) -> Array | bool:
         return self.divergence.valid()
+
+    def captures(self) -> bool:
+        return self.divergence.captures()
+
+    def steepness(self) -> Scalar:
+        return self.divergence.steepness()
 
     def summand(self, p: Array, q: Array) -> Array:
         return self.divergence.summand(p, q) + self.divergence.summand(q, p)

@@ -36,13 +36,14 @@ def _product(mass: Array, x: Array) -> Array:
     return jnp.where(mass > 0, mass * jnp.where(mass > 0, x, 0), 0)
 
 
-def _kl_term(p: Array, q: Array, difference: Array, log_ratio: Array) -> Array:
-    """p log(p/q) - p + q = p (x - log(1 + x)) with x = (q - p)/p."""
-    x = num.divide(-difference, _positive(p))
+def _kl_to_mixture(p: Array, mixture: Array, difference: Array) -> Array:
+    """p log(p/m) - p + m = p (x - log(1 + x)) with x = (m - p)/p, given p - m; m is part p."""
+    some = _positive(p)
+    x = num.divide(-difference, some)
     near = (x >= -0.5) & (x <= 1) & (p > 0)
-    return jnp.where(
-        near, p * num.log1p_remainder(jnp.where(near, x, 0)), p * log_ratio - difference
-    )
+    log_ratio = -jnp.log(jnp.where(near, 1, num.divide(mixture, some)))
+    far = p * jnp.where(p > 0, log_ratio, 0) - difference
+    return jnp.where(near, p * num.log1p_remainder(jnp.where(near, x, 0)), far)
 
 
 @declare
@@ -56,7 +57,10 @@ class KL(Homogeneous):
         return p * jnp.log(p / q) - p + q
 
     def term(self, pair: "Pair") -> Array:
-        return _kl_term(pair.p, pair.q, pair.difference, pair.log_ratio)
+        # p (exp(-l) - 1 + l): a series near p = q, where it needs no other number than l.
+        near = jnp.abs(pair.log_ratio) <= 1
+        series = pair.p * num.exp_remainder_near(jnp.where(near, -pair.log_ratio, 0))
+        return jnp.where(near, series, pair.p * pair.log_ratio - (pair.p - pair.q))
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         return pair.p * pair.log_ratio, -pair.difference
@@ -95,7 +99,8 @@ class SkewKL(Homogeneous):
         return mixture, difference, num.log_ratio(pair.p, mixture, difference)[0]
 
     def term(self, pair: "Pair") -> Array:
-        return _kl_term(pair.p, *self._mixture(pair))
+        mixture, difference, _ = self._mixture(pair)
+        return _kl_to_mixture(pair.p, mixture, difference)
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         # d_p = log(p/m) - skew y and d_q = -(1 - skew) y with y = (p - m)/m. Near p = q the two
@@ -162,10 +167,10 @@ class JensenShannon(Homogeneous):
         return mixture, from_p, from_q, ratio_p, ratio_q
 
     def term(self, pair: "Pair") -> Array:
-        mixture, from_p, from_q, ratio_p, ratio_q = self._mixture(pair)
-        return self.weight * _kl_term(pair.p, mixture, from_p, ratio_p) + (
+        mixture, from_p, from_q, _, _ = self._mixture(pair)
+        return self.weight * _kl_to_mixture(pair.p, mixture, from_p) + (
             1 - self.weight
-        ) * _kl_term(pair.q, mixture, from_q, ratio_q)
+        ) * _kl_to_mixture(pair.q, mixture, from_q)
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         _, _, _, ratio_p, ratio_q = self._mixture(pair)
@@ -188,6 +193,7 @@ class JensenShannon(Homogeneous):
 class TotalVariation(Homogeneous):
     """Total variation: the largest difference in probability that any event can have."""
 
+    rough: ClassVar[bool] = True
     formula: ClassVar[str] = "sum |p - q| / 2"
 
     def summand(self, p: Array, q: Array) -> Array:
@@ -330,6 +336,9 @@ class Alpha(Homogeneous):
 
     def valid(self) -> Array | bool:
         return jnp.isfinite(jnp.asarray(self.alpha))
+
+    def steepness(self) -> Scalar:
+        return jnp.maximum(jnp.abs(jnp.asarray(self.alpha)), jnp.abs(1 - jnp.asarray(self.alpha)))
 
     def summand(self, p: Array, q: Array) -> Array:
         a = float(self.alpha)

@@ -240,11 +240,19 @@ def sides(p: Noun, q: Noun, where: Array | None, form: Layout) -> tuple[Side, Si
     return broadcast(side_p), broadcast(side_q), where
 
 
-@functools.partial(jax.jit, static_argnames=("form",))
-def _evaluate(divergence: Divergence, p: Noun, q: Noun, where: Array | None, *, form: Layout):
+@functools.partial(jax.jit, static_argnames=("form", "implementation"))
+def _evaluate(
+    divergence: Divergence,
+    p: Noun,
+    q: Noun,
+    where: Array | None,
+    *,
+    form: Layout,
+    implementation: str,
+) -> Array:
     side_p, side_q, mask = sides(p, q, where, form)
     divergence = jax.tree.map(lambda x: jnp.asarray(x, form.dtype), divergence)
-    value = divergence.evaluate(Rows(side_p, side_q))
+    value = divergence.evaluate(Rows(side_p, side_q, implementation))
     # A product, so that derivatives are NaN too.
     value = value * jnp.where(jnp.asarray(divergence.valid()), 1, jnp.nan).astype(value.dtype)
     if mask is not None:
@@ -269,5 +277,8 @@ def divergence(
     nouns = {"p": as_noun("p", p), "q": as_noun("q", q)}
     where = None if where is None else jnp.asarray(where)
     form = layout(nouns, axis, where)
-    value = _evaluate(divergence.specialise(), nouns["p"], nouns["q"], where, form=form)
+    value = _evaluate(
+        divergence.specialise(), nouns["p"], nouns["q"], where,
+        form=form, implementation=implementation,
+    )  # fmt: skip
     return value if base is None else divergence.in_base(value, log_base)

@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 
 from . import _numerics as num
-from ._divergence import Claims, Homogeneous, Limit, concrete, declare
+from ._divergence import Claims, Homogeneous, Limit, Scalar, concrete, declare
 from ._pytree import static
 
 if TYPE_CHECKING:
@@ -143,6 +143,12 @@ class FDivergence(Homogeneous):
     def _known(self, dtype: Any) -> _Probed:
         key = (self.f, self.at_zero, self.slope, jnp.dtype(dtype))
         return _probed(*key) or _probe(*key)
+
+    def captures(self) -> bool:
+        return num.captures(self.f)
+
+    def steepness(self) -> Scalar:
+        return _INF
 
     def generator(self, t: Array) -> Array:
         f, first = num.derivative(self.f, 0), num.derivative(self.f, 1)

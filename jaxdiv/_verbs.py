@@ -10,7 +10,8 @@ where : booleans that broadcast to the arguments; False drops an outcome. Logits
     over the rest, probabilities and log-probabilities are not. A row masked entirely gives 0.
 base : logarithmic divergences are in nats, or with `base` in units of log(base); elsewhere a
     TypeError.
-implementation : "auto" or "reference".
+implementation : "reference", all rows at once by plain operations; "blocked", rows in blocks that
+    stay in a CPU's caches; "auto", the default, blocks on a CPU from 2**15 numbers on.
 
 Returns the batch shape, float32 or float64. Rows are independent: NaN, a negative probability,
 a +inf logit or a parameter outside its domain under `jit` make that row NaN and no other.

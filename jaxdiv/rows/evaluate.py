@@ -5,24 +5,28 @@ from jax import Array
 
 from .. import _numerics as num
 from .._divergence import Separable
+from .inline import inlined
 from .pair import Side, pair_of
-from .rule import invalid, log_affinity, sum_of
+from .primitive import statistic_of
+from .rule import LOG_AFFINITY, SUM, invalid
 
 
 class Rows:
     """Two sides of equal shape and dtype; every statistic has the batch shape."""
 
-    def __init__(self, side_p: Side, side_q: Side):
-        self.p, self.q = side_p, side_q
+    def __init__(self, side_p: Side, side_q: Side, implementation: str = "auto"):
+        self.p, self.q, self.implementation = side_p, side_q, implementation
         self.dtype = side_p.values.dtype
 
     def sum(self, divergence: Separable) -> Array:
         """Sum of a summand."""
-        return sum_of(divergence, self.p, self.q)
+        if divergence.captures():
+            return inlined(SUM)(divergence, self.p, self.q)
+        return statistic_of(SUM, self.implementation, (divergence, self.p, self.q))
 
     def log_affinity(self, alpha: Array) -> Array:
         """log sum p^alpha q^(1 - alpha)."""
-        return log_affinity(alpha, self.p, self.q)
+        return statistic_of(LOG_AFFINITY, self.implementation, (alpha, self.p, self.q))
 
     def max_log_ratio(self) -> Array:
         """The largest log(p/q) on the support of p."""

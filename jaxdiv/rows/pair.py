@@ -51,7 +51,8 @@ class Side:
         bad = ~jnp.all(x < jnp.inf, axis=-1)  # catches NaN and +inf
         bad |= ~jnp.any(x > -jnp.inf, axis=-1)
         if self.temperature is not None:
-            bad |= ~((self.temperature > 0) & (self.temperature < jnp.inf))
+            fine = (self.temperature > 0) & (self.temperature < jnp.inf)
+            bad |= ~(fine[..., 0] if fine.ndim else fine)
         return bad
 
 

@@ -1,37 +1,21 @@
-"""The one derivative rule: a row statistic's tangent is ordinary JAX code.
+"""The statistics and the one derivative rule: a tangent is ordinary JAX code.
 
-A `custom_jvp` whose tangent is written with the declared derivatives, and whose parts are
-themselves differentiable, serves forward, reverse and every nesting of the two. The tangent is
-under `jax.checkpoint`, so that the residuals of a backward pass are the inputs.
+A tangent written with the declared derivatives, whose parts are themselves differentiable, serves
+forward, reverse and every nesting of the two.
 """
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.custom_derivatives import SymbolicZero
 
 from .. import _numerics as num
 from .._divergence import Edge, Separable
 from .pair import Pair, Side, log_tangent, pair_of
+from .statistic import Statistic
 
 
-def _is_zero(tangent: Any) -> bool:
-    return isinstance(tangent, SymbolicZero)
-
-
-def _all_zero(tangents: Any) -> bool:
-    return all(map(_is_zero, jax.tree.leaves(tangents, is_leaf=_is_zero)))
-
-
-def _materialise(tangents: Any) -> Any:
-    return jax.tree.map(
-        lambda t: jnp.zeros(t.shape, t.dtype) if _is_zero(t) else t, tangents, is_leaf=_is_zero
-    )
-
-
-def _entries(divergence: Separable, pair: Pair, some_p: Array, some_q: Array) -> Array:
+def entries(divergence: Separable, pair: Pair, some_p: Array, some_q: Array) -> Array:
+    """The summand of every outcome, boundaries included."""
     inside = divergence.term(pair)
     p_zero, q_zero = divergence.at_p_zero(pair).value, divergence.at_q_zero(pair).value
     outside = jnp.where(some_p, q_zero, jnp.where(some_q, p_zero, 0))
@@ -49,28 +33,14 @@ def _outside(divergence: Separable) -> Array:
     return ~(inside[..., 0] if inside.ndim else inside)
 
 
-@jax.custom_jvp
-def sum_of(divergence: Separable, side_p: Side, side_q: Side) -> Array:
-    """The sum of a summand over each row."""
+def _sum(divergence: Separable, side_p: Side, side_q: Side) -> Array:
     pair = pair_of(side_p, side_q)
-    total = num.row_sum(_entries(divergence, pair, side_p.support(), side_q.support()))
+    total = num.row_sum(entries(divergence, pair, side_p.support(), side_q.support()))
     bad = invalid(side_p, side_q) | _outside(divergence)
     return jnp.where(bad, jnp.nan, total)
 
 
-def _sum_of_jvp(primals, tangents):
-    # Symbolic zeros: an argument that is not differentiated costs nothing.
-    value = sum_of(*primals)
-    present = [None if _all_zero(t) else _materialise(t) for t in tangents]
-    if all(t is None for t in present):
-        return value, jnp.zeros_like(value)
-    return value, jax.checkpoint(_tangent)(primals, present)
-
-
-sum_of.defjvp(_sum_of_jvp, symbolic_zeros=True)
-
-
-def _tangent(primals, tangents) -> Array:
+def _sum_tangent(primals, tangents) -> Array:
     divergence, side_p, side_q = primals
     by_parameters, dot_p, dot_q = tangents
     pair = pair_of(side_p, side_q)
@@ -78,7 +48,7 @@ def _tangent(primals, tangents) -> Array:
     bad = (invalid(side_p, side_q) | _outside(divergence))[..., None]
     total = jnp.zeros(bad.shape[:-1], pair.p.dtype)
     if dot_p is not None or dot_q is not None:
-        by_p, by_q = _partials(divergence, pair, side_p, side_q, some_p, some_q)
+        by_p, by_q = partials(divergence, pair, side_p, side_q, some_p, some_q)
         mass = jnp.maximum(pair.raw_p, pair.raw_q)
         for side, dot, partial, raw in (
             (side_p, dot_p, by_p, pair.raw_p),
@@ -89,7 +59,7 @@ def _tangent(primals, tangents) -> Array:
                 total = total + contract(jnp.where(bad, jnp.nan, partial), side, dot, raw, weight)
     if by_parameters is not None:
         _, along_parameters = jax.jvp(
-            lambda d: num.row_sum(_entries(d, pair, some_p, some_q)),
+            lambda d: num.row_sum(entries(d, pair, some_p, some_q)),
             (divergence,),
             (by_parameters,),
         )
@@ -123,7 +93,7 @@ def _keep(derivative: Array, value: Array) -> Array:
     return jnp.where(jnp.isinf(derivative) & jnp.isfinite(value), 0, derivative)
 
 
-def _partials(
+def partials(
     divergence: Separable, pair: Pair, side_p: Side, side_q: Side, some_p: Array, some_q: Array
 ) -> tuple[Array, Array]:
     """Derivatives with respect to each side in its own chart, boundaries included."""
@@ -149,13 +119,7 @@ def _edge(edge: Edge, zero_linear: bool, other_linear: bool) -> tuple[Array, Arr
     return _keep(zero, edge.value), _keep(other, edge.value)
 
 
-@jax.custom_jvp
-def log_affinity(alpha: Array, side_p: Side, side_q: Side) -> Array:
-    """log sum p^alpha q^(1 - alpha) of each row, by a log-sum-exp that cannot overflow.
-
-    For alpha >= 0, with 0^0 = 0: at alpha = 0 it is the log of q's mass on p's support, and at 1
-    that of p's mass on q's.
-    """
+def _log_affinity(alpha: Array, side_p: Side, side_q: Side) -> Array:
     _, top, total = _affinity_parts(alpha, side_p, side_q)
     finite = jnp.abs(top) < jnp.inf
     value = jnp.where(finite, top + jnp.log(jnp.where(finite, total, 1)), top)
@@ -173,18 +137,6 @@ def _affinity_parts(alpha: Array, side_p: Side, side_q: Side) -> tuple[Array, Ar
     shift = jnp.where(jnp.abs(top) < jnp.inf, top, 0)[..., None]
     scaled = num.exp_pair(jnp.where(high < jnp.inf, high - shift, 0), low)
     return scaled, top, num.row_sum(scaled)
-
-
-def _log_affinity_jvp(primals, tangents):
-    # Symbolic zeros: the slope by alpha alone must not meet 1/p, whose derivative may be infinite.
-    value = log_affinity(*primals)
-    present = [None if _all_zero(t) else _materialise(t) for t in tangents]
-    if all(t is None for t in present):
-        return value, jnp.zeros_like(value)
-    return value, jax.checkpoint(_log_affinity_tangent)(primals, present)
-
-
-log_affinity.defjvp(_log_affinity_jvp, symbolic_zeros=True)
 
 
 def _log_affinity_tangent(primals, tangents) -> Array:
@@ -223,3 +175,10 @@ def _log_affinity_tangent(primals, tangents) -> Array:
     if alpha_dot is not None:
         total = total + num.row_sum(share * pair.log_ratio * alpha_dot)
     return total
+
+
+# The sum of a summand over each row.
+SUM = Statistic("sum", _sum, _sum_tangent)
+# log sum p^alpha q^(1 - alpha) of each row, by a log-sum-exp that cannot overflow. For alpha >= 0,
+# with 0^0 = 0: at alpha = 0 it is the log of q's mass on p's support, at 1 of p's mass on q's.
+LOG_AFFINITY = Statistic("log_affinity", _log_affinity, _log_affinity_tangent)

@@ -1,0 +1,139 @@
+"""Rows in blocks that stay in a CPU's caches while they are read several times."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from . import lean
+from .rule import SUM
+from .statistic import Operands, Statistic, tangents_of
+
+_BLOCK = 2**19  # numbers of each side: with what is computed of them, a few MiB
+
+
+def value(statistic: Statistic, operands: Operands) -> Array:
+    """The statistic of every row."""
+
+    def reference(operands: Operands) -> list[Array]:
+        return [statistic.value(*operands)]
+
+    def quick(operands: Operands) -> tuple[list[Array], Array]:
+        total, stands = lean.value(*operands)
+        return [total], stands
+
+    served = statistic is SUM and lean.serves(*operands)
+    return _over_blocks(reference, quick if served else None, operands, [], ["rows"])[0]
+
+
+def push(
+    statistic: Statistic, operands: Operands, moving: tuple[bool, ...], dots: Sequence[Array]
+) -> Array:
+    """Its derivative along the tangents of the moving leaves."""
+
+    def reference(operands: Operands, *dots: Array) -> list[Array]:
+        return [statistic.tangent(operands, tangents_of(operands, moving, dots))]
+
+    return _over_blocks(reference, None, operands, dots, ["rows"])[0]
+
+
+def pull(
+    statistic: Statistic,
+    operands: Operands,
+    moving: tuple[bool, ...],
+    known: Array,
+    cotangent: Array,
+) -> list[Array]:
+    """The cotangents of the moving leaves; `known` is the statistic of every row."""
+    sides = _values(operands)
+    if any(moves and not mine for moves, mine in zip(moving, sides, strict=True)):
+        # A parameter's cotangent is a sum over the rows.
+        return statistic.pull(operands, moving, cotangent)
+    two = tuple(moves for moves, mine in zip(moving, sides, strict=True) if mine)
+
+    def reference(operands: Operands, known: Array, cotangent: Array) -> list[Array]:
+        del known
+        return statistic.pull(operands, moving, cotangent[:, 0])
+
+    def quick(operands: Operands, known: Array, cotangent: Array) -> tuple[list[Array], Array]:
+        return lean.pull(*operands, two, known[:, 0], cotangent[:, 0])
+
+    served = statistic is SUM and lean.serves(*operands)
+    others = [known[..., None], cotangent[..., None]]
+    return _over_blocks(
+        reference, quick if served else None, operands, others, ["values"] * sum(two)
+    )
+
+
+def _values(operands: Operands) -> tuple[bool, ...]:
+    """Which leaves are the values of a side."""
+    _, p, q = operands
+    return tuple(x is p.values or x is q.values for x in jax.tree.leaves(operands))
+
+
+def _over_blocks(
+    reference: Callable[..., list[Array]],
+    quick: Callable[..., tuple[list[Array], Array]] | None,
+    operands: Operands,
+    others: Sequence[Array],
+    results: list[str],
+) -> list[Array]:
+    """A function of operands and of other arrays, block by block of rows.
+
+    Its results are one number a "rows" or of the shape of the "values". `quick` also says whether
+    its results stand; where they don't, `reference` computes the block.
+    """
+    values = operands[1].values
+    *batch, size = values.shape
+    count = math.prod(batch)
+    leaves, tree = jax.tree.flatten(operands)
+    flat = [
+        x if x.ndim == 0 else jnp.broadcast_to(x, (*batch, x.shape[-1])).reshape(count, -1)
+        for x in (*leaves, *others)
+    ]
+    rows = min(count, max(1, _BLOCK // max(size, 1)))
+
+    def block(start: Array | int) -> list[Array]:
+        def of_rows(function: Callable[..., Any]) -> Callable[..., Any]:
+            # Cut where they are used: a branch takes the whole arrays, which is no copy.
+            def cut(x: Array) -> Array:
+                if x.ndim == 0 or rows == count:
+                    return x
+                return lax.dynamic_slice_in_dim(x, start, rows)
+
+            def function_of(*arrays: Array) -> Any:
+                cuts = list(map(cut, arrays))
+                operands = jax.tree.unflatten(tree, cuts[: len(leaves)])
+                return function(operands, *cuts[len(leaves) :])
+
+            return function_of
+
+        if quick is None:
+            return of_rows(reference)(*flat)
+        found, stand = of_rows(quick)(*flat)
+        return lax.cond(stand, lambda *_: found, of_rows(reference), *flat)
+
+    if rows == count:
+        found = block(0)
+    else:
+
+        def step(i: Array, found: list[Array]) -> list[Array]:
+            # The last block begins early enough to be whole: a few rows are computed twice.
+            start = jnp.minimum(i * rows, count - rows)
+            return [
+                lax.dynamic_update_slice_in_dim(whole, part, start, 0)
+                for whole, part in zip(found, block(start), strict=True)
+            ]
+
+        empty = [
+            jnp.zeros((count,) if kind == "rows" else (count, size), values.dtype)
+            for kind in results
+        ]
+        found = lax.fori_loop(0, -(-count // rows), step, empty)
+    return [
+        x.reshape(*batch) if kind == "rows" else x.reshape(*batch, size)
+        for x, kind in zip(found, results, strict=True)
+    ]

@@ -1,0 +1,49 @@
+"""Statistics as part of the surrounding program, for functions that read values of its trace.
+
+A primitive is lowered when its trace has ended, and with it the values that such a function reads.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.custom_derivatives import SymbolicZero
+
+from .statistic import Statistic
+
+
+@functools.cache
+def inlined(statistic: Statistic) -> Callable[..., Array]:
+    """The statistic, by the reference path, as a function with a derivative rule."""
+
+    @jax.custom_jvp
+    def function(*operands: Any) -> Array:
+        return statistic.value(*operands)
+
+    def rule(operands, tangents):
+        # Symbolic zeros: an argument that is not differentiated costs nothing.
+        value = function(*operands)
+        moving = tuple(None if _all_zero(t) else _materialised(t) for t in tangents)
+        if all(t is None for t in moving):
+            return value, jnp.zeros_like(value)
+        return value, jax.checkpoint(statistic.tangent)(operands, moving)
+
+    function.defjvp(rule, symbolic_zeros=True)
+    return function
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+def _all_zero(tangents: Any) -> bool:
+    return all(map(_is_zero, jax.tree.leaves(tangents, is_leaf=_is_zero)))
+
+
+def _materialised(tangents: Any) -> Any:
+    return jax.tree.map(
+        lambda t: jnp.zeros(t.shape, t.dtype) if _is_zero(t) else t, tangents, is_leaf=_is_zero
+    )

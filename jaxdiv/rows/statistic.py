@@ -1,0 +1,54 @@
+"""What is accumulated over a pair of rows, as the paths of evaluation see it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .pair import Side
+
+# (parameters, p, q): any pytree of scalars or of one number a row, (..., 1), and two sides of
+# equal shape.
+Operands = tuple[Any, Side, Side]
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistic:
+    """A number a row, and its derivative in a direction: what every path computes.
+
+    `tangent(operands, tangents)` takes None for what does not move; it is ordinary code, linear in
+    the tangents, that JAX differentiates and transposes.
+    """
+
+    name: str
+    value: Callable[..., Array]
+    tangent: Callable[[Operands, tuple[Any, Any, Any]], Array]
+
+    def pull(self, operands: Operands, moving: tuple[bool, ...], cotangent: Array) -> list[Array]:
+        """The transpose of `tangent`, for the leaves of the operands that are moving."""
+        leaves = jax.tree.leaves(operands)
+        zeros = [jnp.zeros_like(x) for x, moves in zip(leaves, moving, strict=True) if moves]
+        _, transpose = jax.vjp(
+            lambda dots: self.tangent(operands, tangents_of(operands, moving, dots)), zeros
+        )
+        return transpose(cotangent)[0]
+
+
+def tangents_of(operands: Operands, moving: tuple[bool, ...], dots: Any) -> tuple[Any, Any, Any]:
+    """Tangents of the three operands from those of their moving leaves; None for what is still."""
+    dots, flags = iter(dots), iter(moving)
+    found = []
+    for operand in operands:
+        leaves, tree = jax.tree.flatten(operand)
+        moves = [next(flags) for _ in leaves]
+        if any(moves):
+            full = [
+                next(dots) if m else jnp.zeros_like(x) for x, m in zip(leaves, moves, strict=True)
+            ]
+            found.append(jax.tree.unflatten(tree, full))
+        else:
+            found.append(None)
+    return tuple(found)

@@ -1,0 +1,229 @@
+"""Every path of evaluation keeps the promise: values, edges, derivatives, mapped axes, memory."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdiv as jd
+from conftest import every
+from jaxdiv.rows import lean
+from oracles import ORACLES, from_logits, gradient, ulp_error
+from test_accuracy import SCALES, centred_distance, logit_rows, promised
+from test_edges import INVALID, LOGITS, batch, oracle
+
+NAMES = sorted(jd.CATALOGUE)
+QUICK = {"kl", "js", "total_variation", "renyi_half", "chi2"}
+
+
+def blocked(name):
+    """A jitted function of one row of logits, so that every row chooses its own branch."""
+    entry = jd.CATALOGUE[name]
+    return jax.jit(
+        lambda p, q: entry(jd.Logits(p), jd.Logits(q), implementation="blocked"),
+    )
+
+
+def gradients(name, implementation="blocked"):
+    entry = jd.CATALOGUE[name]
+
+    def total(p, q):
+        return entry(jd.Logits(p), jd.Logits(q), implementation=implementation).sum()
+
+    return jax.jit(jax.grad(total, (0, 1)))
+
+
+@pytest.mark.parametrize("name", every(NAMES, QUICK))
+def test_rows_near_and_far(name):
+    a, b = (np.float32(x) for x in logit_rows(200))
+    f = blocked(name)
+    for p, q, distance in zip(a, b, centred_distance(a, b), strict=True):
+        value, want = f(p, q), oracle(name, from_logits(p), from_logits(q))
+        assert value >= 0
+        if want == 0 or 1e-17 <= want <= 1e3:
+            assert ulp_error(value, want, "float32") <= promised(name, distance), (distance, want)
+
+
+@pytest.mark.parametrize("name", every(NAMES, QUICK))
+def test_edges(name):
+    f, slopes, of_reference = blocked(name), gradients(name), gradients(name, "reference")
+    for (case, *_), p, q in zip(LOGITS, *batch(LOGITS), strict=True):
+        value = np.asarray(f(p, q))
+        if case in INVALID:
+            assert np.isnan(value), case
+        else:
+            want = oracle(name, from_logits(np.asarray(p)), from_logits(np.asarray(q)))
+            assert ulp_error(value, want, "float32") <= 64, (case, value, want)
+        for got, slope in zip(slopes(p, q), of_reference(p, q), strict=True):
+            scale = np.abs(slope[np.isfinite(slope)]).max(initial=0)
+            np.testing.assert_allclose(got, slope, rtol=2e-6, atol=2e-6 * scale, err_msg=case)
+
+
+SMOOTH = ["kl", "reverse_kl", "js", "squared_hellinger", "chi2", "le_cam"]
+
+
+@pytest.mark.parametrize("name", every(SMOOTH, ["kl", "js"]))
+def test_gradients_near_and_far(name):
+    a, b = (np.float32(x) for x in logit_rows(60, scales=[s for s in SCALES if s <= 3]))
+    verb, f = jd.CATALOGUE[name].verb.__name__, gradients(name)
+    for p, q in zip(a, b, strict=True):
+        for argument, got in zip("pq", f(p, q), strict=True):
+            want = np.asarray([float(x) for x in gradient(verb, p, q, "logits", argument)])
+            error = np.linalg.norm(np.asarray(got, np.float64) - want)
+            assert error <= 2e-6 * np.linalg.norm(want), argument
+
+
+def test_a_gradient_where_one_outcome_has_nearly_all_the_mass():
+    p = np.float32([20.0, 0.0, 1.0, -1.0])
+    q = np.float32([-3.0, 0.0, 1.0, 2.0])
+    for argument, got in zip("pq", gradients("kl")(p, q), strict=True):
+        want = [float(x) for x in gradient("kl_divergence", p, q, "logits", argument)]
+        np.testing.assert_allclose(got, want, rtol=2e-6)
+
+
+def shaped(shape, scale=0.3, seed=0):
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=shape) * 2
+    b = a + rng.normal(size=shape) * scale + 5
+    return jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32)
+
+
+# Lanes, one more and one less; several blocks with a ragged last one; one outcome; one row.
+SHAPES = [(3, lean._LANES), (3, lean._LANES + 1), (2, lean._LANES - 1), (700, 1500), (5, 1), (1, 7)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", every(["kl", "total_variation", "renyi_half"], ["kl"]))
+def test_shapes(name, shape):
+    a, b = shaped(shape)
+    entry = jd.CATALOGUE[name]
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=shape[:-1]), jnp.float32)
+
+    def total(implementation, a, b):
+        value = entry(jd.Logits(a), jd.Logits(b), implementation=implementation)
+        return jnp.sum(weights * value), value
+
+    (_, value), slopes = jax.value_and_grad(total, (1, 2), has_aux=True)("blocked", a, b)
+    (_, want), wanted = jax.value_and_grad(total, (1, 2), has_aux=True)("reference", a, b)
+    np.testing.assert_allclose(value, want, rtol=2e-6)
+    for got, slope in zip(slopes, wanted, strict=True):
+        np.testing.assert_allclose(got, slope, rtol=1e-5, atol=2e-6 * np.abs(slope).max(initial=0))
+
+
+@pytest.mark.parametrize("name", ["kl", "js", "total_variation"])
+def test_near_and_far_rows_share_a_block(name):
+    a, b = shaped((6, 300))
+    b = b.at[::2].set(a[::2] * (1 + 1e-6)).at[4].set(a[4])
+    entry = jd.CATALOGUE[name]
+    got = entry(jd.Logits(a), jd.Logits(b), implementation="blocked")
+    want = [oracle(name, *map(from_logits, rows)) for rows in np.asarray([a, b]).swapaxes(0, 1)]
+    assert got[4] == 0
+    for value, exact in zip(got, want, strict=True):
+        assert ulp_error(value, exact, "float32") <= 16
+    slopes = jax.grad(lambda b: entry(jd.Logits(a), jd.Logits(b), implementation="blocked").sum())(
+        b
+    )
+    assert not slopes[4].any()
+
+
+@pytest.mark.parametrize("name", every(["kl", "renyi_2", "js_quarter"], ["kl", "js_quarter"]))
+def test_mapped_axes_are_rows(name):
+    a, b = shaped((24, 1500))
+    entry = jd.CATALOGUE[name]
+
+    def f(a, b):
+        return entry(jd.Logits(a), jd.Logits(b))
+
+    def compiled(g):
+        return jax.jit(g).lower(a, b).compile()
+
+    mapped, whole = compiled(jax.vmap(f)), compiled(f)
+    np.testing.assert_array_equal(mapped(a, b), whole(a, b))
+    slope, wanted = (
+        compiled(jax.vmap(jax.grad(f, 1))),
+        compiled(jax.grad(lambda *x: f(*x).sum(), 1)),
+    )
+    np.testing.assert_allclose(slope(a, b), wanted(a, b), rtol=1e-6)
+    # A branch that is taken, not both of them: a mapped cond would be a select.
+    assert "conditional" in mapped.as_text() and "conditional" in slope.as_text()
+    twice = jax.jit(jax.vmap(jax.vmap(f, (0, None)), (None, 0)))(a[:3], b[:2])
+    np.testing.assert_allclose(twice, [[f(x, y) for x in a[:3]] for y in b[:2]], rtol=1e-6)
+
+
+def test_parameters_are_mapped_and_differentiated():
+    a, b = shaped((24, 1500), scale=1.0)
+    alphas = jnp.linspace(0.3, 2.5, 24)
+
+    def f(alpha, a, b, implementation="auto"):
+        return jd.alpha_divergence(jd.Logits(a), jd.Logits(b), alpha, implementation=implementation)
+
+    reference = functools.partial(f, implementation="reference")
+    for transform in (
+        lambda f: jax.vmap(f),
+        lambda f: jax.vmap(jax.grad(f)),
+        lambda f: jax.vmap(f, (0, None, None)),
+    ):
+        args = (alphas, a, b) if transform(f)(alphas, a, b).ndim == 1 else (alphas, a[0], b[0])
+        got, want = jax.jit(transform(f))(*args), jax.jit(transform(reference))(*args)
+        np.testing.assert_allclose(got, want, rtol=2e-5)
+
+
+def test_second_derivatives_are_those_of_the_reference():
+    a, b = shaped((2, 30))
+
+    def hessian(implementation):
+        def f(b):
+            return jd.kl_divergence(jd.Logits(a[0]), jd.Logits(b), implementation=implementation)
+
+        return jax.hessian(f)(b[0]), jax.jacrev(jax.jacrev(f))(b[0])
+
+    forward, backward = hessian("blocked")
+    q = jax.nn.softmax(b[0])
+    want = jnp.diag(q) - jnp.outer(q, q)
+    np.testing.assert_allclose(forward, want, atol=1e-7)
+    np.testing.assert_allclose(backward, want, atol=1e-7)
+    slope, moved = jax.jvp(
+        lambda b: jd.js_divergence(jd.Logits(a), jd.Logits(b), implementation="blocked"), (b,), (a,)
+    )
+    by_q = gradients("js", "reference")(a, b)[1]
+    assert slope.shape == (2,)
+    np.testing.assert_allclose(moved, jnp.sum(by_q * a, -1), rtol=2e-5)
+
+
+@pytest.mark.parametrize("verb", [jd.kl_divergence, jd.total_variation, jd.js_divergence])
+def test_memory_is_that_of_a_block(verb):
+    def temporaries(rows):
+        x = jax.ShapeDtypeStruct((rows, 1024), jnp.float32)
+
+        def total(p, q):
+            return verb(jd.Logits(p), jd.Logits(q)).sum()
+
+        compiled = jax.jit(jax.value_and_grad(total, 1)).lower(x, x).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    few, many = temporaries(4096), temporaries(65536)
+    # A value and a cotangent a row, and what a block needs.
+    assert many - few <= 4 * 4 * (65536 - 4096)
+    assert few <= 40 * 2**20
+
+
+def test_steep_divergences_keep_the_promise():
+    # An error common to all log-ratios would cost alpha times itself.
+    a, b = (np.float32(x) for x in logit_rows(50, scales=[0.1, 1.0]))
+    f = jax.jit(lambda *x: jd.alpha_divergence(*map(jd.Logits, x), 40.0, implementation="blocked"))
+    for p, q in zip(a, b, strict=True):
+        want = ORACLES["alpha_divergence"](from_logits(p), from_logits(q), alpha=40.0)
+        if want <= 1e30:
+            assert ulp_error(f(p, q), want, "float32") <= 64
+
+
+def test_a_function_of_traced_values():
+    a, b = shaped((4, 50))
+
+    def f(power, a, b):
+        return jd.f_divergence(jd.Logits(a), jd.Logits(b), lambda t: (t - 1) ** 2 * power).sum()
+
+    got = jax.jit(f)(jnp.float32(2.0), a, b)
+    np.testing.assert_allclose(got, 2 * jd.chi2_divergence(jd.Logits(a), jd.Logits(b)).sum(), 1e-5)
