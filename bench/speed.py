@@ -1,4 +1,4 @@
-"""Time of KL and JS from logits, forward and with the gradient by q's logits, beside the peers.
+"""Time of divergences from logits, forward and with the gradient by q's logits, beside the peers.
 
 The contestants take turns, in an order that rotates, so that what else the machine does falls on
 all of them alike; the ratio to ours is taken within each turn. Compilation is timed apart.
@@ -45,6 +45,23 @@ def _plain_js(a: Any, b: Any) -> Any:
     return jnp.sum(terms, axis=-1) / 2
 
 
+def _plain_reverse_kl(a: Any, b: Any) -> Any:
+    return _plain_kl(b, a)
+
+
+def _plain_total_variation(a: Any, b: Any) -> Any:
+    return jnp.sum(jnp.abs(jax.nn.softmax(a) - jax.nn.softmax(b)), axis=-1) / 2
+
+
+def _plain_renyi_half(a: Any, b: Any) -> Any:
+    half = (jax.nn.log_softmax(a) + jax.nn.log_softmax(b)) / 2
+    return -2 * jax.nn.logsumexp(half, axis=-1)
+
+
+def _mapped_kl(a: Any, b: Any) -> Any:
+    return jax.vmap(lambda x, y: jd.kl_divergence(jd.Logits(x), jd.Logits(y)))(a, b)
+
+
 def _torch_kl(a: Any, b: Any) -> Any:
     functional = importlib.import_module("torch.nn.functional")
     log_p, log_q = functional.log_softmax(a, -1), functional.log_softmax(b, -1)
@@ -63,6 +80,7 @@ def _torch_js(a: Any, b: Any) -> Any:
 CONTESTANTS: dict[str, list[tuple[str, str, Callable[[Any, Any], Any]]]] = {
     "KL": [
         ("jaxdiv", "jax", lambda a, b: jd.kl_divergence(jd.Logits(a), jd.Logits(b))),
+        ("jaxdiv, vmap of a row", "jax", _mapped_kl),
         ("log_softmax formula", "jax", _plain_kl),
         ("optax kl_divergence", "optax", _optax_kl),
         ("torch F.kl_div", "torch", _torch_kl),
@@ -71,6 +89,18 @@ CONTESTANTS: dict[str, list[tuple[str, str, Callable[[Any, Any], Any]]]] = {
         ("jaxdiv", "jax", lambda a, b: jd.js_divergence(jd.Logits(a), jd.Logits(b))),
         ("log_softmax formula", "jax", _plain_js),
         ("torch formula", "torch", _torch_js),
+    ],
+    "Reverse KL": [
+        ("jaxdiv", "jax", lambda a, b: jd.reverse_kl_divergence(jd.Logits(a), jd.Logits(b))),
+        ("log_softmax formula", "jax", _plain_reverse_kl),
+    ],
+    "Rényi 1/2": [
+        ("jaxdiv", "jax", lambda a, b: jd.renyi_divergence(jd.Logits(a), jd.Logits(b), 0.5)),
+        ("log_softmax formula", "jax", _plain_renyi_half),
+    ],
+    "Total variation": [
+        ("jaxdiv", "jax", lambda a, b: jd.total_variation(jd.Logits(a), jd.Logits(b))),
+        ("softmax formula", "jax", _plain_total_variation),
     ],
 }
 
