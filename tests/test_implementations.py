@@ -15,7 +15,7 @@ from test_accuracy import SCALES, centred_distance, logit_rows, promised
 from test_edges import INVALID, LOGITS, batch, oracle
 
 NAMES = sorted(jd.CATALOGUE)
-QUICK = {"kl", "js", "total_variation", "renyi_half", "chi2"}
+QUICK = {"kl", "total_variation"}
 
 
 def blocked(name):
@@ -112,7 +112,7 @@ def test_shapes(name, shape):
         np.testing.assert_allclose(got, slope, rtol=1e-5, atol=2e-6 * np.abs(slope).max(initial=0))
 
 
-@pytest.mark.parametrize("name", ["kl", "js", "total_variation"])
+@pytest.mark.parametrize("name", every(["kl", "js", "total_variation"], ["kl"]))
 def test_near_and_far_rows_share_a_block(name):
     a, b = shaped((6, 300))
     b = b.at[::2].set(a[::2] * (1 + 1e-6)).at[4].set(a[4])
@@ -128,7 +128,7 @@ def test_near_and_far_rows_share_a_block(name):
     assert not slopes[4].any()
 
 
-@pytest.mark.parametrize("name", every(["kl", "renyi_2", "js_quarter"], ["kl", "js_quarter"]))
+@pytest.mark.parametrize("name", every(["kl", "renyi_2", "js_quarter"], ["kl"]))
 def test_mapped_axes_are_rows(name):
     a, b = shaped((24, 1500))
     entry = jd.CATALOGUE[name]
@@ -192,8 +192,10 @@ def test_second_derivatives_are_those_of_the_reference():
     np.testing.assert_allclose(moved, jnp.sum(by_q * a, -1), rtol=2e-5)
 
 
-@pytest.mark.parametrize("verb", [jd.kl_divergence, jd.total_variation, jd.js_divergence])
-def test_memory_is_that_of_a_block(verb):
+@pytest.mark.parametrize("name", every(["kl", "total_variation", "js"], ["kl"]))
+def test_memory_is_that_of_a_block(name):
+    verb = jd.CATALOGUE[name]
+
     def temporaries(rows):
         x = jax.ShapeDtypeStruct((rows, 1024), jnp.float32)
 
