@@ -355,8 +355,8 @@ class Chernoff(Divergence):
             return (jnp.where(near, small, gap - mean * mass) / some)[..., None]
 
         # The exponent is concave in alpha: bisect its slope. An error e in alpha costs e^2.
-        sides = jax.tree.map(jax.lax.stop_gradient, rows.sides())
-        still = type(rows)(*sides, rows.implementation)
+        side_p, side_q = jax.tree.map(jax.lax.stop_gradient, rows.sides())
+        still = type(rows)(side_p, side_q, rows.implementation)
         middle = jnp.full((*rows.p.values.shape[:-1], 1), 0.5, rows.dtype)
         one = jnp.ones_like(middle)
 
