@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from . import lean
+from . import lean, reference
 from .rule import SUM
-from .statistic import Operands, Statistic, tangents_of
+from .statistic import Moving, Operands, Statistic
 
 _BLOCK = 2**19  # numbers of each side: with what is computed of them, a few MiB
 
@@ -18,54 +18,55 @@ _BLOCK = 2**19  # numbers of each side: with what is computed of them, a few MiB
 def value(statistic: Statistic, operands: Operands) -> Array:
     """The statistic of every row."""
 
-    def reference(operands: Operands) -> list[Array]:
-        return [statistic.value(*operands)]
+    def whole(operands: Operands) -> list[Array]:
+        return [reference.value(statistic, operands)]
 
     def quick(operands: Operands) -> tuple[list[Array], Array]:
         total, stands = lean.value(*operands)
         return [total], stands
 
-    served = statistic is SUM and lean.serves(*operands)
-    return _over_blocks(reference, quick if served else None, operands, [], ["rows"])[0]
+    return _over_blocks(
+        whole, quick if _lean(statistic, operands) else None, operands, [], ["rows"]
+    )[0]
 
 
 def push(
-    statistic: Statistic, operands: Operands, moving: tuple[bool, ...], dots: Sequence[Array]
+    statistic: Statistic, operands: Operands, known: Array, dots: Sequence[Array], *, moving: Moving
 ) -> Array:
     """Its derivative along the tangents of the moving leaves."""
 
-    def reference(operands: Operands, *dots: Array) -> list[Array]:
-        return [statistic.tangent(operands, tangents_of(operands, moving, dots))]
+    def whole(operands: Operands, *dots: Array) -> list[Array]:
+        return [reference.push(statistic, operands, known, dots, moving=moving)]
 
-    return _over_blocks(reference, None, operands, dots, ["rows"])[0]
+    return _over_blocks(whole, None, operands, dots, ["rows"])[0]
 
 
 def pull(
-    statistic: Statistic,
-    operands: Operands,
-    moving: tuple[bool, ...],
-    known: Array,
-    cotangent: Array,
+    statistic: Statistic, operands: Operands, known: Array, cotangent: Array, *, moving: Moving
 ) -> list[Array]:
-    """The cotangents of the moving leaves; `known` is the statistic of every row."""
+    """The transpose: the cotangents of the moving leaves."""
     sides = _values(operands)
     if any(moves and not mine for moves, mine in zip(moving, sides, strict=True)):
         # A parameter's cotangent is a sum over the rows.
-        return statistic.pull(operands, moving, cotangent)
+        return reference.pull(statistic, operands, known, cotangent, moving=moving)
     two = tuple(moves for moves, mine in zip(moving, sides, strict=True) if mine)
 
-    def reference(operands: Operands, known: Array, cotangent: Array) -> list[Array]:
-        del known
-        return statistic.pull(operands, moving, cotangent[:, 0])
+    def whole(operands: Operands, known: Array, cotangent: Array) -> list[Array]:
+        rows = known[:, 0], cotangent[:, 0]
+        return reference.pull(statistic, operands, *rows, moving=moving)
 
     def quick(operands: Operands, known: Array, cotangent: Array) -> tuple[list[Array], Array]:
         return lean.pull(*operands, two, known[:, 0], cotangent[:, 0])
 
-    served = statistic is SUM and lean.serves(*operands)
     others = [known[..., None], cotangent[..., None]]
+    kinds = ["values"] * sum(two)
     return _over_blocks(
-        reference, quick if served else None, operands, others, ["values"] * sum(two)
+        whole, quick if _lean(statistic, operands) else None, operands, others, kinds
     )
+
+
+def _lean(statistic: Statistic, operands: Operands) -> bool:
+    return statistic is SUM and lean.serves(*operands)
 
 
 def _values(operands: Operands) -> tuple[bool, ...]:
@@ -75,7 +76,7 @@ def _values(operands: Operands) -> tuple[bool, ...]:
 
 
 def _over_blocks(
-    reference: Callable[..., list[Array]],
+    whole: Callable[..., list[Array]],
     quick: Callable[..., tuple[list[Array], Array]] | None,
     operands: Operands,
     others: Sequence[Array],
@@ -84,7 +85,7 @@ def _over_blocks(
     """A function of operands and of other arrays, block by block of rows.
 
     Its results are one number a "rows" or of the shape of the "values". `quick` also says whether
-    its results stand; where they don't, `reference` computes the block.
+    its results stand; where they don't, `whole` computes the block.
     """
     values = operands[1].values
     *batch, size = values.shape
@@ -112,9 +113,9 @@ def _over_blocks(
             return function_of
 
         if quick is None:
-            return of_rows(reference)(*flat)
+            return of_rows(whole)(*flat)
         found, stand = of_rows(quick)(*flat)
-        return lax.cond(stand, lambda *_: found, of_rows(reference), *flat)
+        return lax.cond(stand, lambda *_: found, of_rows(whole), *flat)
 
     if rows == count:
         found = block(0)
@@ -124,8 +125,8 @@ def _over_blocks(
             # The last block begins early enough to be whole: a few rows are computed twice.
             start = jnp.minimum(i * rows, count - rows)
             return [
-                lax.dynamic_update_slice_in_dim(whole, part, start, 0)
-                for whole, part in zip(found, block(start), strict=True)
+                lax.dynamic_update_slice_in_dim(all_rows, part, start, 0)
+                for all_rows, part in zip(found, block(start), strict=True)
             ]
 
         empty = [

@@ -25,8 +25,9 @@ from jax import Array
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
-from .dispatch import pull, push, value
-from .statistic import Operands, Statistic, tangents_of
+from . import reference
+from .dispatch import evaluate
+from .statistic import Operands, Statistic
 
 value_p = Primitive("row_statistic")
 push_p = Primitive("row_statistic_push")
@@ -41,34 +42,26 @@ def statistic_of(statistic: Statistic, implementation: str, operands: Operands) 
     return value_p.bind(*leaves, **static)
 
 
-def _value(*leaves, statistic, implementation, tree):
-    return value(implementation, statistic, jax.tree.unflatten(tree, leaves))
+def _value(*leaves, tree, statistic, implementation):
+    return evaluate("value", implementation, statistic, jax.tree.unflatten(tree, leaves))
 
 
-def _push(*arrays, statistic, implementation, tree, moving):
-    leaves, _, *dots = _split(arrays, moving)
-    return push(implementation, statistic, jax.tree.unflatten(tree, leaves), moving, dots)
+def _push(*arrays, tree, statistic, implementation, moving):
+    leaves, known, *dots = _split(arrays, moving)
+    operands = jax.tree.unflatten(tree, leaves)
+    return evaluate("push", implementation, statistic, operands, known, dots, moving=moving)
 
 
-def _pull(*arrays, statistic, implementation, tree, moving):
+def _pull(*arrays, tree, statistic, implementation, moving):
     leaves, known, cotangent = _split(arrays, moving)
     operands = jax.tree.unflatten(tree, leaves)
-    return pull(implementation, statistic, operands, moving, known, cotangent)
+    return evaluate("pull", implementation, statistic, operands, known, cotangent, moving=moving)
 
 
 def _split(arrays, moving):
     """The leaves, the statistic, and the others."""
     n = len(moving)
     return arrays[:n], *arrays[n:]
-
-
-def _reference_push(leaves, dots, *, statistic, tree, moving):
-    operands = jax.tree.unflatten(tree, leaves)
-    return statistic.tangent(operands, tangents_of(operands, moving, dots))
-
-
-def _reference_pull(leaves, cotangent, *, statistic, tree, moving):
-    return statistic.pull(jax.tree.unflatten(tree, leaves), moving, cotangent)
 
 
 # --- shapes, evaluation and lowering -----------------------------------------------------------
@@ -88,35 +81,21 @@ def _abstract_pull(*arrays, moving, **_):
     return [x for x, moves in zip(arrays, moving, strict=False) if moves]
 
 
-for _primitive, _function, _abstract in (
-    (value_p, _value, _abstract_rows),
-    (push_p, _push, _abstract_rows),
-    (pull_p, _pull, _abstract_pull),
-):
-    _primitive.def_abstract_eval(_abstract)
-    mlir.register_lowering(
-        _primitive, mlir.lower_fun(_function, multiple_results=_primitive.multiple_results)
-    )
-
-
-@value_p.def_impl
-def _(*arrays, **static):
-    return _compiled(_value, **static)(*arrays)
-
-
-@push_p.def_impl
-def _(*arrays, **static):
-    return _compiled(_push, **static)(*arrays)
-
-
-@pull_p.def_impl
-def _(*arrays, **static):
-    return _compiled(_pull, **static)(*arrays)
-
-
 @functools.lru_cache(maxsize=1024)
 def _compiled(function, **static):
     return jax.jit(functools.partial(function, **static))
+
+
+def _define(primitive, function, abstract) -> None:
+    primitive.def_abstract_eval(abstract)
+    primitive.def_impl(lambda *arrays, **static: _compiled(function, **static)(*arrays))
+    several = primitive.multiple_results
+    mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=several))
+
+
+_define(value_p, _value, _abstract_rows)
+_define(push_p, _push, _abstract_rows)
+_define(pull_p, _pull, _abstract_pull)
 
 
 # --- derivatives -------------------------------------------------------------------------------
@@ -129,20 +108,18 @@ def _zero(tangent: Any) -> bool:
 def _value_jvp(leaves, tangents, **static):
     result = value_p.bind(*leaves, **static)
     moving = tuple(not _zero(t) for t in tangents)
-    if not any(moving):
-        return result, jnp.zeros_like(result)
     dots = (t for t in tangents if not _zero(t))
     return result, push_p.bind(*leaves, result, *dots, moving=moving, **static)
 
 
-def _along(function, leaves, tangents):
-    """The derivative of a function of the leaves, recomputed in a backward pass."""
+def _along(function, leaves, others, tangents, *, tree, statistic, moving, **_):
+    """The derivative by the leaves of the reference path, recomputed in a backward pass."""
     still, moved = list(leaves), [i for i, t in enumerate(tangents) if not _zero(t)]
 
     def of_moved(*values):
         for i, x in zip(moved, values, strict=True):
             still[i] = x
-        return function(tuple(still))
+        return function(statistic, jax.tree.unflatten(tree, still), *others, moving=moving)
 
     primals = tuple(leaves[i] for i in moved)
     return jax.jvp(jax.checkpoint(of_moved), primals, tuple(tangents[i] for i in moved))[1]
@@ -157,11 +134,9 @@ def _push_jvp(primals, tangents, *, moving, **static):
         full = map(ad.instantiate_zeros, by_dots)
         total = push_p.bind(*leaves, known, *full, moving=moving, **static)
     if not all(map(_zero, by_leaves)):
-        function = functools.partial(
-            _reference_push, dots=dots, statistic=static["statistic"], tree=static["tree"],
-            moving=moving,
-        )  # fmt: skip
-        total = total + _along(function, leaves, by_leaves)
+        others = (known, dots)
+        moved = _along(reference.push, leaves, others, by_leaves, moving=moving, **static)
+        total = total + moved
     return result, total
 
 
@@ -185,11 +160,8 @@ def _pull_jvp(primals, tangents, *, moving, **static):
     if not _zero(by_cotangent):
         totals = pull_p.bind(*leaves, known, by_cotangent, moving=moving, **static)
     if not all(map(_zero, by_leaves)):
-        function = functools.partial(
-            _reference_pull, cotangent=cotangent, statistic=static["statistic"],
-            tree=static["tree"], moving=moving,
-        )  # fmt: skip
-        moved = _along(function, leaves, by_leaves)
+        others = (known, cotangent)
+        moved = _along(reference.pull, leaves, others, by_leaves, moving=moving, **static)
         totals = [x + y for x, y in zip(totals, moved, strict=True)]
     return results, totals
 
@@ -213,18 +185,17 @@ ad.primitive_transposes[pull_p] = _pull_transpose
 
 def _in_front(x: Array, axis: int | None, size: int) -> Array:
     if axis is None:
-        return jnp.broadcast_to(x, (size, *x.shape))
+        return jnp.broadcast_to(x, (size, *jnp.shape(x)))
     return jnp.moveaxis(x, axis, 0)
 
 
 def _folded(x: Array, axis: int | None, size: int, ndim: int, every: bool) -> Array:
     """An operand with the mapped axis in front; a scalar becomes one number a row, (size, 1...)."""
-    if axis is None:
-        # Scalars stay what they are, unless each of the mapped calls has a cotangent of its own.
-        if x.ndim == 0 and not every:
-            return x
+    # A scalar, which may be a literal without `ndim`, stays unless each call has its cotangent.
+    if axis is None and jnp.ndim(x) == 0 and not every:
+        return x
     x = _in_front(x, axis, size)
-    return x.reshape(size, *(1,) * ndim) if x.ndim == 1 and ndim else x
+    return x.reshape(size, *(1,) * ndim) if x.ndim == 1 else x
 
 
 def _sizes(arrays, axes) -> int:

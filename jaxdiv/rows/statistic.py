@@ -14,6 +14,9 @@ from .pair import Side
 # equal shape.
 Operands = tuple[Any, Side, Side]
 
+# Which leaves of the operands have tangents.
+Moving = tuple[bool, ...]
+
 
 @dataclasses.dataclass(frozen=True)
 class Statistic:
@@ -27,17 +30,8 @@ class Statistic:
     value: Callable[..., Array]
     tangent: Callable[[Operands, tuple[Any, Any, Any]], Array]
 
-    def pull(self, operands: Operands, moving: tuple[bool, ...], cotangent: Array) -> list[Array]:
-        """The transpose of `tangent`, for the leaves of the operands that are moving."""
-        leaves = jax.tree.leaves(operands)
-        zeros = [jnp.zeros_like(x) for x, moves in zip(leaves, moving, strict=True) if moves]
-        _, transpose = jax.vjp(
-            lambda dots: self.tangent(operands, tangents_of(operands, moving, dots)), zeros
-        )
-        return transpose(cotangent)[0]
 
-
-def tangents_of(operands: Operands, moving: tuple[bool, ...], dots: Any) -> tuple[Any, Any, Any]:
+def tangents_of(operands: Operands, moving: Moving, dots: Any) -> tuple[Any, Any, Any]:
     """Tangents of the three operands from those of their moving leaves; None for what is still."""
     dots, flags = iter(dots), iter(moving)
     found = []

@@ -283,29 +283,27 @@ class Bounds:
         return self._monotone(math.cbrt)
 
     def sin(self) -> "Bounds":
-        """The sine: its values at the ends, and 1 or -1 where a peak or a trough may be inside."""
-        low, high = self.lower, self.upper
-        if low == -_INF and high == _INF:
-            return self
-        if not -_FARTHEST < low <= high < _FARTHEST or high - low > 6.28:
-            return _bounds(-1.0, 1.0)
-        ends = math.sin(low), math.sin(high)
-        return _bounds(
-            -1.0 if _holds(low, high, 0.75) else max(-1.0, _below(min(ends))),
-            1.0 if _holds(low, high, 0.25) else min(1.0, -_below(-max(ends))),
-        )
+        """The sine."""
+        return self._wave(math.sin, peak=0.25)
 
     def cos(self) -> "Bounds":
-        """The cosine, likewise."""
+        """The cosine."""
+        return self._wave(math.cos, peak=0.0)
+
+    def _wave(self, function: Callable[[float], float], peak: float) -> "Bounds":
+        """Its values at the ends, and 1 or -1 where a peak or a trough may be inside.
+
+        Peaks are at `peak` of a period, troughs half a period later.
+        """
         low, high = self.lower, self.upper
         if low == -_INF and high == _INF:
             return self
         if not -_FARTHEST < low <= high < _FARTHEST or high - low > 6.28:
             return _bounds(-1.0, 1.0)
-        ends = math.cos(low), math.cos(high)
+        ends = function(low), function(high)
         return _bounds(
-            -1.0 if _holds(low, high, 0.5) else max(-1.0, _below(min(ends))),
-            1.0 if _holds(low, high, 0.0) else min(1.0, -_below(-max(ends))),
+            -1.0 if _holds(low, high, peak + 0.5) else max(-1.0, _below(min(ends))),
+            1.0 if _holds(low, high, peak) else min(1.0, -_below(-max(ends))),
         )
 
     def tanh(self) -> "Bounds":

@@ -1,0 +1,34 @@
+"""The plain path: all rows at once. A path is a module with these three functions."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .statistic import Moving, Operands, Statistic, tangents_of
+
+
+def value(statistic: Statistic, operands: Operands) -> Array:
+    """The statistic of every row."""
+    return statistic.value(*operands)
+
+
+def push(
+    statistic: Statistic, operands: Operands, known: Array, dots: Sequence[Array], *, moving: Moving
+) -> Array:
+    """Its derivative along the tangents of the moving leaves; `known` is the statistic."""
+    del known
+    return statistic.tangent(operands, tangents_of(operands, moving, dots))
+
+
+def pull(
+    statistic: Statistic, operands: Operands, known: Array, cotangent: Array, *, moving: Moving
+) -> list[Array]:
+    """The transpose: the cotangents of the moving leaves."""
+    leaves = jax.tree.leaves(operands)
+    zeros = [jnp.zeros_like(x) for x, moves in zip(leaves, moving, strict=True) if moves]
+    _, transpose = jax.vjp(
+        lambda dots: push(statistic, operands, known, dots, moving=moving), zeros
+    )
+    return transpose(cotangent)[0]
