@@ -39,6 +39,29 @@ class _End(NamedTuple):
     whole: Array
 
 
+class _Points(NamedTuple):
+    """Where f is looked at: 1, towards both ends, and powers of two whose f may overflow."""
+
+    one: Array
+    zero: Array
+    middle: Array
+    far: Array
+    down: Array
+    up: Array
+
+
+def _points(dtype: Any) -> _Points:
+    tiny = float(jnp.finfo(dtype).tiny)
+    powers = 2.0 ** _exponents(dtype)
+    numbers = ([1.0], [0.0, tiny, tiny**0.5], [2.0**10, 2.0**20], [2.0**60, 2.0**120])
+    return _Points(*(jnp.asarray(x, dtype) for x in (*numbers, 1 / powers, powers)))
+
+
+def _exponents(dtype: Any) -> np.ndarray:
+    reach = 1000 if dtype == jnp.float64 else 120
+    return np.arange(reach, 0, -reach // 24, dtype=np.float64)
+
+
 class _Probed(NamedTuple):
     f_one: Array
     slope_one: Array
@@ -51,37 +74,35 @@ class _Probed(NamedTuple):
 @functools.lru_cache(maxsize=256)
 def _probed(f: Function, at_zero: float | None, slope: float | None, dtype: Any) -> _Probed | None:
     """Numbers, or None for a function of traced values, of which nothing is known yet."""
+    # Arguments of a compiled function: constants of it would be evaluated one by one.
     with jax.ensure_compile_time_eval():
-        known = jax.jit(lambda: _probe(f, at_zero, slope, dtype))()
+        known = jax.jit(functools.partial(_probe, f, at_zero, slope))(_points(dtype))
     if not all(map(concrete, jax.tree.leaves(known))):
         return None
     return jax.tree.map(np.asarray, known)
 
 
-def _probe(f: Function, at_zero: float | None, slope: float | None, dtype: Any) -> _Probed:
+def _probe(f: Function, at_zero: float | None, slope: float | None, points: _Points) -> _Probed:
     values, slopes = num.derivative(f, 0), num.derivative(f, 1)
-    one = jnp.ones((1,), dtype)
-    f_one, slope_one = values(one)[0], slopes(one)[0]
-    zero, infinity = _limits(values, slopes, f_one, slope_one, at_zero, slope, dtype)
-    reach = 1000 if dtype == jnp.float64 else 120
-    exponents = np.arange(reach, 0, -reach // 24, dtype=np.float64)
+    f_one, slope_one = values(points.one)[0], slopes(points.one)[0]
+    zero, infinity = _limits(values, slopes, f_one, slope_one, at_zero, slope, points)
+    exponents = _exponents(points.one.dtype)
 
     def end(sign: int) -> _End:
-        t = jnp.asarray(2.0 ** (sign * exponents), dtype)
+        t = points.up if sign > 0 else points.down
         value = values(t) - f_one - slope_one * (t - 1)
         rise = slopes(t) - slope_one
         value, change = (value / t, rise - value / t) if sign > 0 else (value, t * rise)
         last = jnp.argmax(jnp.isfinite(value) & jnp.isfinite(change))
-        log_t = jnp.asarray(sign * exponents * math.log(2), dtype)[last]
+        log_t = jnp.asarray(sign * exponents * math.log(2), t.dtype)[last]
         return _End(value[last], change[last], log_t, last == 0)
 
     return _Probed(f_one, slope_one, zero, infinity, end(-1), end(1))
 
 
-def _limits(f, first, f_one, slope_one, at_zero, slope, dtype) -> tuple[Limit, Limit]:
-    tiny = float(jnp.finfo(dtype).tiny)
-
-    ends = jnp.asarray([0.0, tiny, tiny**0.5], dtype)
+def _limits(f, first, f_one, slope_one, at_zero, slope, points: _Points) -> tuple[Limit, Limit]:
+    _, ends, mid, far, *_ = points
+    dtype = ends.dtype
     values, slopes = f(ends), first(ends)
     if at_zero is None:
         zero = jnp.where(jnp.isnan(values[0]), num.settles(values[2], values[1], _INF), values[0])
@@ -96,14 +117,12 @@ def _limits(f, first, f_one, slope_one, at_zero, slope, dtype) -> tuple[Limit, L
             num.settles(slopes[2] * ends[2], slopes[1] * ends[1], -_INF),
         ),
     )
-    far = jnp.asarray([2.0**60, 2.0**120], dtype)
     slopes = first(far)
     if slope is None:
         slope = num.settles(slopes[0], slopes[1], _INF)
     else:
         slope = jnp.asarray(slope, dtype)
     # The reversed generator's slope at 0 is lim f(t) - t f'(t); f(1) - f'(1) normalises it.
-    mid = jnp.asarray([2.0**10, 2.0**20], dtype)
     intercepts = f(mid) - mid * first(mid)
     growth = f(far) / far - slopes
     return near, Limit(

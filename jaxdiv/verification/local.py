@@ -199,12 +199,9 @@ def _derivatives(subject: Subject, points: Points, chart: str) -> Iterator[Findi
         p = p if own is None else jnp.where(own, p, 1)
         h = _curvature(subject, p)
         v, w, image, size, normal = _directions(chart, whole, dense, ones, p, own, h)
-        lifted = jnp.broadcast_to(rows, v.shape)
-        slope, applied = subject.applied(chart, lifted, lifted, own, v)
+        slope, applied = subject.applied(chart, rows, rows, own, v)
         results.append(
-            _figures(
-                whole, dense, orthogonal, False, slope[0], applied, w, image, size, normal, own
-            )
+            _figures(whole, dense, orthogonal, False, slope, applied, w, image, size, normal, own)
         )
     slope, error, lowest, diagonal = (
         jnp.concatenate(parts)[: points.count] for parts in zip(*results, strict=True)
@@ -247,9 +244,8 @@ def _spectrum(subject: Subject, points: Points, c: float, diagonal: Array) -> Fi
             claim, CHARTS[0], note=f"no sum over the outcomes, and n > {_DENSE} or zeros"
         )
     rows = x[:count]
-    lifted = jnp.broadcast_to(rows, (n, *rows.shape))
-    units = jnp.broadcast_to(jnp.eye(n, dtype=x.dtype)[:, None, :], lifted.shape)
-    _, applied = subject.applied(CHARTS[0], lifted, lifted, None, units)
+    units = jnp.broadcast_to(jnp.eye(n, dtype=x.dtype)[:, None, :], (n, *rows.shape))
+    _, applied = subject.applied(CHARTS[0], rows, rows, None, units)
     hessian = jnp.moveaxis(applied, 0, 1) / c
     return judged(
         claim, CHARTS[0], _eigenvalues_apart(hessian, rows), 64 * n * eps, points,
@@ -365,9 +361,8 @@ def second_order(subject: Subject, chart: str, rows: Array) -> tuple[Array, Arra
     else:
         v = jax.random.normal(jax.random.key(0), (_DIRECTIONS, *rows.shape), rows.dtype)
         v = v - jnp.mean(v, axis=-1, keepdims=True)
-    lifted = jnp.broadcast_to(rows, v.shape)
-    slope, applied = subject.applied(chart, lifted, lifted, None, v)
-    return slope[0], applied, v
+    slope, applied = subject.applied(chart, rows, rows, None, v)
+    return slope, applied, v
 
 
 def largest_slope(slope: Array) -> Array:
@@ -460,14 +455,15 @@ def pairs_inertia(subject: Subject, points: Points) -> Iterator[Finding]:
     n = points.outcomes
     k = n if n <= _DENSE else _DIRECTIONS
     parts = []
-    for rows, _ in _chunks(wide(points.probs), None, n * k):
-        q = jnp.broadcast_to(rows, (k, *rows.shape))
-        p = jnp.stack([jnp.roll(rows, i + 1, axis=0) for i in range(k)])
-        g, h = subject.applied(CHARTS[0], p, q, None, jnp.ones_like(q))
-        # More curvature, by what rounding may have taken, never adds a negative eigenvalue.
-        slack = _SLACK * epsilon(points) * logit_rounding(q, g, h)
-        counts = negative_in_logits(q, logit_curvature(q, g, h) + slack)
-        parts.append(np.asarray(jnp.max(counts, axis=0)))
+    for q, _ in _chunks(wide(points.probs), None, n * k):
+        counts = []
+        for i in range(k):
+            p = jnp.roll(q, i + 1, axis=0)
+            g, (h, *_) = subject.applied(CHARTS[0], p, q, None, jnp.ones((k, *q.shape), q.dtype))
+            # More curvature, by what rounding may have taken, never adds a negative eigenvalue.
+            slack = _SLACK * epsilon(points) * logit_rounding(q, g, h)
+            counts.append(np.asarray(negative_in_logits(q, logit_curvature(q, g, h) + slack)))
+        parts.append(np.max(counts, axis=0))
     most = np.concatenate(parts)[: points.count].astype(np.float64)
     yield judged(claim, CHARTS[1], most, 0.0, points, f"the most of {k} pairs, by inertia")
 
@@ -477,9 +473,9 @@ def _third(subject: Subject, points: Points) -> Finding:
     generator = subject.generator
     assert generator is not None
     with jax.enable_x64(True):
+        bend = jax.grad(jax.grad(generator))
         one = jnp.asarray(1.0, jnp.float64)
-        second = float(jax.grad(jax.grad(generator))(one))
-        third = float(jax.grad(jax.grad(jax.grad(generator)))(one))
+        second, third = map(float, jax.jit(lambda t: (bend(t), jax.grad(bend)(t)))(one))
     want, size = -(3 * second + third), 3 * abs(second) + abs(third)
     x = wide(points.probs)
     mask = None if points.whole else points.mask

@@ -124,7 +124,8 @@ def _certified(f: facts.Scalar) -> tuple[float, float, float, tuple[facts.Sign, 
 
     with jax.enable_x64(True):
         grid = np.linspace(-_LARGEST, _LARGEST, 4097)
-        values = jax.vmap(lambda t: (tangent(t), curvature(t)))(jnp.asarray(np.exp(grid)))
+        both = jax.jit(jax.vmap(lambda t: (tangent(t), curvature(t))))
+        values = both(jnp.asarray(np.exp(grid)))
         tangents, curvatures = map(np.asarray, values)
 
     def parts(r: float) -> tuple[float, float, float, float]:

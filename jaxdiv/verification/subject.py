@@ -95,13 +95,15 @@ class Subject:
 
     @functools.cached_property
     def applied(self) -> Callable[..., tuple[Array, Array]]:
-        """The gradient by q and the Hessian by q applied to directions, of rows of a chart."""
+        """The gradient by q, (m, n), and the Hessian by q applied to directions, (k, m, n)."""
 
-        def applied(chart: str, p: Array, q: Array, mask: Array | None, direction: Array):
+        def applied(chart: str, p: Array, q: Array, mask: Array | None, directions: Array):
             def slope(q: Array) -> Array:
                 return jax.grad(lambda q: jnp.sum(self.value(chart, p, q, mask)))(q)
 
-            return jax.jvp(slope, (q,), (direction,))
+            # Mapped over the directions alone: what doesn't depend on them is computed once.
+            along = jax.vmap(lambda v: jax.jvp(slope, (q,), (v,)), out_axes=(None, 0))
+            return along(directions)
 
         return self._charted(applied, "applied", quickly=True)
 
