@@ -20,7 +20,6 @@ from ._divergence import (
     Divergence,
     Homogeneous,
     Limit,
-    Reverse,
     Scalar,
     Transform,
     check_scalar,
@@ -58,9 +57,10 @@ def _renyi(rows: "Rows", alpha: Array) -> Array:
 
 @declare
 class _Missing(Homogeneous):
-    """The mass of q outside p's support."""
+    """The mass of one side outside the other's support: of p where `of_p` is 1, of q where 0."""
 
-    formula: ClassVar[str] = "sum of q where p = 0"
+    of_p: Array
+    formula: ClassVar[str] = "sum of q where p = 0, or of p where q = 0"
 
     def term(self, pair: "Pair") -> Array:
         return jnp.zeros_like(pair.p)
@@ -69,7 +69,7 @@ class _Missing(Homogeneous):
         return jnp.zeros_like(pair.p), jnp.zeros_like(pair.q)
 
     def limits(self) -> tuple[Limit, Limit]:
-        return Limit(1.0, 0.0, 0.0), Limit(0.0, 0.0, 0.0)
+        return Limit(1 - self.of_p, 0.0, 0.0), Limit(self.of_p, 0.0, 0.0)
 
     def claims(self) -> Claims:
         raise NotImplementedError("a limit of Renyi's divergence, not a divergence")
@@ -81,11 +81,11 @@ def _deficit(rows: "Rows", alpha: Array) -> Array:
     mass_p, mass_q = rows.masses()
     mass = row_alpha * mass_p + (1 - row_alpha) * mass_q
     some = jnp.where(mass == 0, 1, mass)
-    zero, one = row_alpha == 0, row_alpha == 1
-    inside = jnp.where((alpha == 0) | (alpha == 1), 0.5, alpha)
+    end = (alpha == 0) | (alpha == 1)
+    inside = jnp.where(end, 0.5, alpha)
     lost = row_alpha * (1 - row_alpha) * rows.sum(Alpha(inside))
-    lost = jnp.where(zero, rows.sum(_Missing()), lost)
-    lost = jnp.where(one, rows.sum(Reverse(_Missing())), lost) / some
+    missing = rows.sum(_Missing(jax.lax.stop_gradient(jnp.where(end, alpha, 0))))
+    lost = jnp.where(end[..., 0] if end.ndim else end, missing, lost) / some
     near = ~(lost > 0.5)
     far = jnp.log(some) - jnp.where(near, 0, rows.log_affinity(alpha))
     return jnp.where(near, 0 - num.log1p(jnp.where(near, -lost, 0)), far)
@@ -331,6 +331,15 @@ class _AffinitySlope(Homogeneous):
         raise NotImplementedError("a step of Chernoff information, not a divergence")
 
 
+def _slope(rows: "Rows", alpha: Array) -> Array:
+    """The derivative of -log(S/m) by alpha, m'/m - S'/S, to within a rounding of log(p/q)."""
+    mass_p, mass_q = rows.masses()
+    row_alpha = alpha[..., 0]
+    mass = row_alpha * mass_p + (1 - row_alpha) * mass_q
+    _, mean = jax.jvp(rows.log_affinity, (alpha,), (jnp.ones_like(alpha),))
+    return ((mass_p - mass_q) / jnp.where(mass > 0, mass, 1) - mean)[..., None]
+
+
 def _moved(x: Array) -> Array:
     """An exact zero whose derivative by x is 1, of -inf 0."""
     fixed = jax.lax.stop_gradient(x)
@@ -379,18 +388,19 @@ class Chernoff(Divergence):
         best = jnp.clip((low + high) / 2, 0, 1 - epsilon / 2)
         inside = (best > 2 * epsilon) & (best < 1 - 2 * epsilon)
         # One Newton step carries the dependence of the best alpha on p and q, which second
-        # derivatives need; first ones do not (the envelope theorem). It is taken as linear in
-        # them: an error of second order in alpha is one of fourth order in the value.
+        # derivatives need; first ones do not (the envelope theorem). It is linear in them, since
+        # an error of second order in alpha is one of fourth order in the value; and, 0 itself,
+        # it needs no digits where p is near q.
         start = jnp.where(inside, best, 0.5)
-        _, curvature = jax.jvp(lambda a: rise(still, a), (start,), (one,))
-        bends = inside & (curvature < 0)
-
-        def rise_at(sides: tuple) -> Array:
-            return rise(type(rows)(*sides, rows.implementation), start)
-
+        _, curvature = jax.jvp(lambda a: _slope(still, a), (start,), (one,))
         moved = jax.tree.map(_moved, rows.sides())
-        up, more = jax.jvp(rise_at, (still.sides(),), (moved,))
-        step = jnp.where(bends, up + more, 0) / jnp.where(bends, curvature, 1)
+        _, up = jax.jvp(
+            lambda sides: _slope(type(rows)(*sides, rows.implementation), start),
+            (still.sides(),),
+            (moved,),
+        )
+        bends = inside & (curvature < 0)
+        step = jnp.where(bends, up, 0) / jnp.where(bends, curvature, 1)
         alpha = jnp.clip(best - step, 0, 1)
         return _deficit(rows, alpha)
 

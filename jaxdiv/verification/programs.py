@@ -39,7 +39,9 @@ class Program:
         self._found: dict[Any, Callable[..., Any]] = {}
 
     def __call__(self, *args: Array | None) -> Any:
-        """The function at these arrays."""
+        """The function at these arrays; of the last, None is the default."""
+        while args[-1] is None:
+            args = args[:-1]
         arrays = [x for x in args if x is not None]
         if any(isinstance(x, Tracer) for x in arrays):
             return self._function(*args)

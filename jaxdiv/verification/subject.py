@@ -111,7 +111,7 @@ class Subject:
     def third(self) -> Callable[..., Array]:
         """The third derivative by q, twice applied to ones, of rows of probabilities."""
 
-        def third(p: Array, q: Array, mask: Array | None) -> Array:
+        def third(p: Array, q: Array, mask: Array | None = None) -> Array:
             one = jnp.ones_like(q)
 
             def slope(q: Array) -> Array:
