@@ -161,7 +161,7 @@ class FDivergence(Homogeneous):
 
     def _known(self, dtype: Any) -> _Probed:
         key = (self.f, self.at_zero, self.slope, jnp.dtype(dtype))
-        return _probed(*key) or _probe(*key)
+        return _probed(*key) or _probe(*key[:-1], _points(key[-1]))
 
     def captures(self) -> bool:
         return num.captures(self.f)

@@ -31,28 +31,9 @@ from ._pytree import static
 
 if TYPE_CHECKING:
     from .rows.evaluate import Rows
-    from .rows.pair import Pair
+    from .rows.pair import Pair, Side
 
 _INF = float("inf")
-
-
-def _renyi(rows: "Rows", alpha: Array) -> Array:
-    """Renyi's divergence for 0 <= alpha < inf; alpha a scalar, or one number a row, (..., 1)."""
-    row_alpha = alpha[..., 0] if alpha.ndim else alpha
-    mass_p, mass_q = rows.masses()
-    mass = row_alpha * mass_p + (1 - row_alpha) * mass_q
-    divergence = rows.sum(Alpha(alpha))
-    one = row_alpha == 1
-    # An infinite sum goes on as its logarithm, or at alpha = 1 as it is.
-    endless = divergence == _INF
-    mean = jnp.where(endless, 0, divergence) / jnp.where(mass == 0, 1, mass)
-    excess = row_alpha * (row_alpha - 1) * mean
-    near = one | (~endless & (excess > -0.5) & (excess <= 1)) | jnp.isnan(divergence)
-    value = row_alpha * jnp.where(near, mean, 0) * num.log1p_over(jnp.where(near, excess, 0))
-    value = value + jnp.where(one & endless, divergence, 0)
-    far = rows.log_affinity(jnp.where(jnp.asarray(alpha) == 1, 2, alpha))
-    far = jnp.where(near, 0, far) - jnp.log(jnp.where(near, 1, mass))
-    return jnp.where(near, value, far / jnp.where(one, 1, row_alpha - 1))
 
 
 @declare
@@ -123,9 +104,9 @@ class Renyi(Transform):
     def evaluate(self, rows: "Rows") -> Array:
         alpha = jnp.asarray(self.alpha, rows.dtype)
         if not self.ends:
-            return _renyi(rows, alpha)
+            return rows.renyi(alpha)
         zero, infinite = alpha == 0, alpha == _INF
-        value = _renyi(rows, jnp.where(zero | infinite, 2, alpha))
+        value = rows.renyi(jnp.where(zero | infinite, 2, alpha))
         value = jnp.where(zero, _deficit(rows, jnp.zeros_like(alpha)), value)
         return jnp.where(infinite, rows.max_log_ratio(), value)
 
@@ -193,7 +174,7 @@ class Bhattacharyya(Transform):
         return -jnp.log(s)
 
     def evaluate(self, rows: "Rows") -> Array:
-        return 0.5 * _renyi(rows, jnp.asarray(0.5, rows.dtype))
+        return 0.5 * rows.renyi(jnp.asarray(0.5, rows.dtype))
 
     def claims(self) -> Claims:
         return Claims(
@@ -394,11 +375,11 @@ class Chernoff(Divergence):
         start = jnp.where(inside, best, 0.5)
         _, curvature = jax.jvp(lambda a: _slope(still, a), (start,), (one,))
         moved = jax.tree.map(_moved, rows.sides())
-        _, up = jax.jvp(
-            lambda sides: _slope(type(rows)(*sides, rows.implementation), start),
-            (still.sides(),),
-            (moved,),
-        )
+
+        def slope_at(side_p: "Side", side_q: "Side") -> Array:
+            return _slope(type(rows)(side_p, side_q, rows.implementation), start)
+
+        _, up = jax.jvp(slope_at, still.sides(), moved)
         bends = inside & (curvature < 0)
         step = jnp.where(bends, up, 0) / jnp.where(bends, curvature, 1)
         alpha = jnp.clip(best - step, 0, 1)

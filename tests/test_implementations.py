@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from test_accuracy import SCALES, centred_distance, logit_rows, promised
 from test_edges import INVALID, LOGITS, batch, oracle
 
 NAMES = sorted(jd.CATALOGUE)
-QUICK = {"kl", "total_variation"}
+QUICK = {"kl", "total_variation", "renyi_half"}
 
 
 def blocked(name):
@@ -75,6 +76,28 @@ def test_gradients_near_and_far(name):
             assert error <= 2e-6 * np.linalg.norm(want), argument
 
 
+def normalised(weights):
+    total = mpmath.fsum(weights)
+    return [x / total for x in weights]
+
+
+@pytest.mark.parametrize("name", every(["renyi_half", "renyi_2"], ["renyi_half"]))
+def test_gradients_of_renyi_near_and_far(name):
+    a, b = (np.float32(x) for x in logit_rows(60, scales=[s for s in SCALES if s <= 3]))
+    order, f = mpmath.mpf(jd.CATALOGUE[name].parameters["alpha"]), gradients(name)
+    with mpmath.workdps(60):
+        for rows in zip(a, b, strict=True):
+            p, q = (normalised([mpmath.exp(mpmath.mpf(float(x))) for x in row]) for row in rows)
+            weights = [x**order * y ** (1 - order) for x, y in zip(p, q, strict=True)]
+            share = normalised(weights)
+            by_p = [order / (order - 1) * (s - x) for s, x in zip(share, p, strict=True)]
+            by_q = [y - s for s, y in zip(share, q, strict=True)]
+            for argument, got, exact in zip("pq", f(*rows), (by_p, by_q), strict=True):
+                want = np.asarray(list(map(float, exact)))
+                error = np.linalg.norm(np.asarray(got, np.float64) - want)
+                assert error <= 2e-6 * np.linalg.norm(want), argument
+
+
 def test_a_gradient_where_one_outcome_has_nearly_all_the_mass():
     p = np.float32([20.0, 0.0, 1.0, -1.0])
     q = np.float32([-3.0, 0.0, 1.0, 2.0])
@@ -112,7 +135,7 @@ def test_shapes(name, shape):
         np.testing.assert_allclose(got, slope, rtol=1e-5, atol=2e-6 * np.abs(slope).max(initial=0))
 
 
-@pytest.mark.parametrize("name", every(["kl", "js", "total_variation"], ["kl"]))
+@pytest.mark.parametrize("name", every(["kl", "js", "total_variation", "renyi_half"], ["kl"]))
 def test_near_and_far_rows_share_a_block(name):
     a, b = shaped((6, 300))
     b = b.at[::2].set(a[::2] * (1 + 1e-6)).at[4].set(a[4])

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from . import lean, reference
-from .rule import SUM
 from .statistic import Moving, Operands, Statistic
 
 _BLOCK = 2**19  # numbers of each side: with what is computed of them, a few MiB
@@ -22,12 +21,11 @@ def value(statistic: Statistic, operands: Operands) -> Array:
         return [reference.value(statistic, operands)]
 
     def quick(operands: Operands) -> tuple[list[Array], Array]:
-        total, stands = lean.value(*operands)
-        return [total], stands
+        found, stand = lean.value(statistic, operands)
+        return [found], stand
 
-    return _over_blocks(
-        whole, quick if _lean(statistic, operands) else None, operands, [], ["rows"]
-    )[0]
+    served = lean.serves(statistic, operands)
+    return _over_blocks(whole, quick if served else None, operands, [], ["rows"])[0]
 
 
 def push(
@@ -56,17 +54,12 @@ def pull(
         return reference.pull(statistic, operands, *rows, moving=moving)
 
     def quick(operands: Operands, known: Array, cotangent: Array) -> tuple[list[Array], Array]:
-        return lean.pull(*operands, two, known[:, 0], cotangent[:, 0])
+        return lean.pull(statistic, operands, two, known[:, 0], cotangent[:, 0])
 
     others = [known[..., None], cotangent[..., None]]
     kinds = ["values"] * sum(two)
-    return _over_blocks(
-        whole, quick if _lean(statistic, operands) else None, operands, others, kinds
-    )
-
-
-def _lean(statistic: Statistic, operands: Operands) -> bool:
-    return statistic is SUM and lean.serves(*operands)
+    served = lean.serves(statistic, operands)
+    return _over_blocks(whole, quick if served else None, operands, others, kinds)
 
 
 def _values(operands: Operands) -> tuple[bool, ...]:

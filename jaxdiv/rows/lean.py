@@ -21,21 +21,29 @@ from jax import Array, lax
 
 from .. import _numerics as num
 from .._divergence import Separable
+from .._f_divergences import Alpha
 from .pair import Pair, Side
-from .rule import entries, partials
+from .renyi import RENYI
+from .rule import SUM, entries, partials
+from .statistic import Operands, Statistic
 
 SMOOTH = 1e-6  # e is at most 3e-7, of which the square is below an ulp of this
 ROUGH = 1e-4
+APART = 0.15  # at most 3e-7 max(1, alpha) of log sum p^alpha q^(1 - alpha) is lost, as measured
 STEEP = 4.0  # an error e of a log-ratio costs this many e
 
 _LANES = 2048
 
 
-def serves(divergence: Separable, side_p: Side, side_q: Side) -> bool:
+def serves(statistic: Statistic, operands: Operands) -> bool:
     """Whether two sides are plain logits in float32, of a summand whose slope is known."""
-    plain = all(s.chart == "logits" and s.temperature is None for s in (side_p, side_q))
-    known = not isinstance(slope := divergence.steepness(), float) or slope <= STEEP
-    return plain and side_p.values.dtype == jnp.float32 and known
+    parameters, *sides = operands
+    plain = all(s.chart == "logits" and s.temperature is None for s in sides)
+    if not plain or sides[0].values.dtype != jnp.float32:
+        return False
+    if statistic is SUM:
+        return not isinstance(slope := parameters.steepness(), float) or slope <= STEEP
+    return statistic is RENYI
 
 
 class _Folded(NamedTuple):
@@ -140,22 +148,26 @@ def _unfold(x: Array, size: int) -> Array:
     return x.reshape(x.shape[0], -1)[:, :size]
 
 
-def value(divergence: Separable, side_p: Side, side_q: Side) -> tuple[Array, Array]:
-    """The sum of each row, and whether all of them stand."""
-    divergence = jax.tree.map(_spread, divergence)
+def value(statistic: Statistic, operands: Operands) -> tuple[Array, Array]:
+    """The statistic of each row, and whether all of them stand."""
+    parameters, side_p, side_q = operands
+    parameters = jax.tree.map(_spread, parameters)
     p, q = _normalised(side_p.values), _normalised(side_q.values)
-    pair = _pair(p, q, divergence.rough)
-    terms = entries(divergence, pair, p.values > -jnp.inf, q.values > -jnp.inf)
-    total = _over(terms, jnp.sum)[:, 0, 0]
-    return total, jnp.all(_stand(divergence, p, q, total))
+    if statistic is RENYI:
+        found, stand = _renyi(parameters, p, q)
+    else:
+        pair = _pair(p, q, parameters.rough)
+        terms = entries(parameters, pair, p.values > -jnp.inf, q.values > -jnp.inf)
+        found = _over(terms, jnp.sum)
+        stand = _stand(parameters, p, q, found)
+    return found[:, 0, 0], jnp.all(stand)
 
 
 def pull(
-    divergence: Separable,
-    side_p: Side,
-    side_q: Side,
+    statistic: Statistic,
+    operands: Operands,
     moving: tuple[bool, ...],
-    total: Array,
+    known: Array,
     cotangent: Array,
 ) -> tuple[list[Array], Array]:
     """The cotangents of the logits that move, and whether all of them stand.
@@ -164,30 +176,111 @@ def pull(
     nearly all the mass the difference cancels there; it is minus the sum of the others' entries,
     m sum g - (sum of the others' g) with m the others' mass.
     """
-    divergence = jax.tree.map(_spread, divergence)
+    parameters, side_p, side_q = operands
+    parameters = jax.tree.map(_spread, parameters)
     size = side_p.values.shape[-1]
     p, q = _normalised(side_p.values), _normalised(side_q.values)
-    pair = _pair(p, q, divergence.rough)
-    some_p, some_q = p.values > -jnp.inf, q.values > -jnp.inf
-    slopes = partials(divergence, pair, side_p, side_q, some_p, some_q)
-    stand = _stand(divergence, p, q, total)
+    if statistic is RENYI:
+        *slopes, stand = _renyi_slopes(parameters, p, q, side_p, side_q)
+    else:
+        total = known[:, None, None]
+        *slopes, stand = _slopes(parameters, p, q, side_p, side_q, total)
+    masses = p.masses(), q.masses()
     results = []
-    sides = zip((p, q), slopes, (pair.raw_p, pair.raw_q), moving, strict=True)
-    for side, slope, mass, _ in (given for given in sides if given[-1]):
+    for side, slope, mass, moves in zip((p, q), slopes, masses, moving, strict=True):
+        if not moves:
+            continue
         slope = lax.optimization_barrier(slope)  # kept: it is read three times
         likeliest = (side.values == side.top) & (side.ties == 1)
         whole, others = _over(slope, jnp.sum), _over(jnp.where(likeliest, 0, slope), jnp.sum)
-        stand &= jnp.isfinite(others)[:, 0, 0]
+        stand &= jnp.isfinite(others)
         rest = side.others / side.sum
         centred = jnp.where(likeliest, rest * whole - others, slope - mass * whole)
         results.append(_unfold(centred * cotangent[:, None, None], size))
     return results, jnp.all(stand)
 
 
+def _slopes(
+    divergence: Separable, p: _Folded, q: _Folded, side_p: Side, side_q: Side, total: Array
+) -> tuple[Array, Array, Array]:
+    """The derivatives of a sum by the logarithms of the masses, and which rows stand."""
+    pair = _pair(p, q, divergence.rough)
+    some_p, some_q = p.values > -jnp.inf, q.values > -jnp.inf
+    by_p, by_q = partials(divergence, pair, side_p, side_q, some_p, some_q)
+    return by_p, by_q, _stand(divergence, p, q, total)
+
+
+def _renyi(alpha: Array, p: _Folded, q: _Folded) -> tuple[Array, Array]:
+    """Renyi's divergence from log S, in blocks with rows near each other from a sum as well."""
+    _, log_sum = _affinity(alpha, p, q)
+    apart = _apart(alpha, log_sum)
+
+    def closer() -> tuple[Array, Array]:
+        total = _alpha_sum(alpha, p, q)
+        excess = alpha * (alpha - 1) * total
+        near = jnp.abs(excess) <= 0.5
+        value = alpha * total * num.log1p_over(jnp.where(near, excess, 0))
+        found = jnp.where(apart, log_sum / (alpha - 1), value)
+        return found, apart | (near & _stand(Alpha(alpha), p, q, total))
+
+    return lax.cond(jnp.all(apart), lambda: (log_sum / (alpha - 1), apart), closer)
+
+
+def _renyi_slopes(
+    alpha: Array, p: _Folded, q: _Folded, side_p: Side, side_q: Side
+) -> tuple[Array, Array, Array]:
+    share, log_sum = _affinity(alpha, p, q)
+    apart = _apart(alpha, log_sum)
+    by_p, by_q = share * (alpha / (alpha - 1)), -share
+
+    def closer() -> tuple[Array, Array, Array]:
+        # Those of the alpha-divergence, by which Renyi's moves alpha / S times as much.
+        total = _alpha_sum(alpha, p, q)
+        near_p, near_q, stand = _slopes(Alpha(alpha), p, q, side_p, side_q, total)
+        near = jnp.abs(excess := alpha * (alpha - 1) * total) <= 0.5
+        scale = alpha / jnp.where(near, 1 + excess, 1)
+        found = jnp.where(apart, by_p, scale * near_p), jnp.where(apart, by_q, scale * near_q)
+        return *found, apart | (near & stand)
+
+    return lax.cond(jnp.all(apart), lambda: (by_p, by_q, apart), closer)
+
+
+def _alpha_sum(alpha: Array, p: _Folded, q: _Folded) -> Array:
+    divergence = Alpha(alpha)
+    some = p.values > -jnp.inf, q.values > -jnp.inf
+    return _over(entries(divergence, _pair(p, q, divergence.rough), *some), jnp.sum)
+
+
+def _affinity(alpha: Array, p: _Folded, q: _Folded) -> tuple[Array, Array]:
+    """p^alpha q^(1 - alpha) as parts of their sum S, and log S of masses that add up to 1."""
+    (a, a_low), (b, b_low) = _two_diff(p.values, p.top), _two_diff(q.values, q.top)
+    both = (a > -jnp.inf) & (b > -jnp.inf)
+    gap, gap_low = _two_diff(jnp.where(both, a, 0), jnp.where(both, b, 0))
+    gap_low = jnp.where(both, a_low - b_low + gap_low, 0)
+    high, low = num.two_product(alpha, gap)
+    high, more = num.two_sum(jnp.where(both, b, 0), high)
+    low = low + alpha * gap_low + more + jnp.where(both, b_low, 0)
+    weight = jnp.where(
+        both, jnp.exp(high) * (1 + low), jnp.where((alpha > 1) & (a > b), jnp.inf, 0)
+    )
+    total = _over(weight, jnp.sum)
+    logs = map(num.log_pair, (total, p.sum, q.sum))
+    (whole, whole_low), (of_p, of_p_low), (of_q, of_q_low) = logs
+    ratio, ratio_low = num.two_product(alpha, of_p - of_q)
+    log_sum, rest = num.two_sum(whole - of_q, -ratio)
+    rest = rest - ratio_low + (whole_low - of_q_low) - alpha * (of_p_low - of_q_low)
+    return weight / total, log_sum + rest
+
+
+def _apart(alpha: Array, log_sum: Array) -> Array:
+    """Which rows are right from the sum alone: those in which it is neither near 1 nor 0."""
+    size = jnp.abs(log_sum)
+    return (size >= APART * jnp.maximum(1, alpha)) & (size < 80) & (alpha > 0)
+
+
 def _stand(divergence: Separable, p: _Folded, q: _Folded, total: Array) -> Array:
     """Which rows are right: finite, not near, and with some outcome that has a finite logit."""
-    top = jnp.maximum(jnp.abs(p.top), jnp.abs(q.top))[:, 0, 0]
-    steep = jnp.asarray(divergence.steepness())
-    gentle = (steep[:, 0, 0] if steep.ndim else steep) <= STEEP
+    top = jnp.maximum(jnp.abs(p.top), jnp.abs(q.top))
+    gentle = jnp.asarray(divergence.steepness()) <= STEEP
     least = ROUGH if divergence.rough else SMOOTH
     return (total >= least) & (total < jnp.inf) & (top < jnp.inf) & gentle

@@ -1,0 +1,108 @@
+"""Renyi's divergence of a row: near p = q from a sum of small terms, far from it a log-sum-exp.
+
+With S = sum p^alpha q^(1-alpha) and m = alpha m_p + (1-alpha) m_q, m_p and m_q the stored masses,
+S/m = 1 + alpha (alpha-1) D/m with D the alpha-divergence. The first form loses every digit of a
+small S, the second those of an S near m. Rows that are all near don't pay for the second.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from .. import _numerics as num
+from .._f_divergences import Alpha
+from .pair import Side
+from .rule import LOG_AFFINITY, SUM
+from .statistic import Statistic
+
+
+def _row(alpha: Array) -> Array:
+    return alpha[..., 0] if alpha.ndim else alpha
+
+
+def _other(alpha: Array) -> Array:
+    """An order at which the log-affinity may be divided by alpha - 1."""
+    return jnp.where(alpha == 1, 2, alpha)
+
+
+def mass(side: Side) -> Array:
+    """The sum of a side's masses."""
+    if side.chart == "logits":
+        return jnp.ones(side.values.shape[:-1], side.values.dtype)
+    return num.row_sum(side.values if side.linear else jnp.exp(side.values))
+
+
+def _excess(alpha: Array, m: Array, total: Array) -> tuple[Array, Array, Array]:
+    """D/m, S/m - 1 from it, and which rows are near."""
+    one, endless = alpha == 1, total == jnp.inf
+    mean = jnp.where(endless, 0, total) / jnp.where(m == 0, 1, m)
+    excess = alpha * (alpha - 1) * mean
+    near = one | (~endless & (excess > -0.5) & (excess <= 1)) | jnp.isnan(total)
+    return mean, excess, near
+
+
+def _of_rows(alpha: Array, mass_p: Array, mass_q: Array, total: Array, far: Array) -> Array:
+    """The divergence from the masses, the alpha-divergence and the log-affinity."""
+    one = alpha == 1
+    m = alpha * mass_p + (1 - alpha) * mass_q
+    mean, excess, near = _excess(alpha, m, total)
+    value = alpha * jnp.where(near, mean, 0) * num.log1p_over(jnp.where(near, excess, 0))
+    # An infinite sum goes on as its logarithm, or at alpha = 1 as it is.
+    value = value + jnp.where(one & (total == jnp.inf), total, 0)
+    far = jnp.where(near, 0, far) - jnp.log(jnp.where(near, 1, m))
+    return jnp.where(near, value, far / jnp.where(one, 1, alpha - 1))
+
+
+def _all_near(alpha: Array, mass_p: Array, mass_q: Array, total: Array) -> Array:
+    m = alpha * mass_p + (1 - alpha) * mass_q
+    return jnp.all(_excess(alpha, m, total)[2])
+
+
+def _parts(alpha: Array, side_p: Side, side_q: Side) -> tuple[Array, ...]:
+    masses = mass(side_p), mass(side_q)
+    total = SUM.value(Alpha(alpha), side_p, side_q)
+    far = lax.cond(
+        _all_near(_row(alpha), *masses, total),
+        lambda *_: jnp.zeros_like(total),
+        LOG_AFFINITY.value,
+        _other(alpha),
+        side_p,
+        side_q,
+    )
+    return _row(alpha), *masses, total, far
+
+
+def _value(alpha: Array, side_p: Side, side_q: Side) -> Array:
+    return _of_rows(*_parts(alpha, side_p, side_q))
+
+
+def _tangent(primals, tangents) -> Array:
+    alpha, side_p, side_q = primals
+    alpha_dot, dot_p, dot_q = tangents
+    parts = _parts(*primals)
+
+    def mass_dot(side: Side, dot: Side | None) -> Array:
+        if dot is None:
+            return jnp.zeros_like(parts[1])
+        return jax.jvp(mass, (side,), (dot,))[1]
+
+    by_alpha = None if alpha_dot is None else Alpha(alpha_dot)
+    total_dot = SUM.tangent((Alpha(alpha), side_p, side_q), (by_alpha, dot_p, dot_q))
+    other_dot = None if alpha_dot is None else jnp.where(alpha == 1, 0, alpha_dot)
+    far_dot = lax.cond(
+        _all_near(*parts[:4]),
+        lambda *_: jnp.zeros_like(total_dot),
+        lambda primals, tangents: LOG_AFFINITY.tangent(primals, tangents),
+        (_other(alpha), side_p, side_q),
+        (other_dot, dot_p, dot_q),
+    )
+    moved = mass_dot(side_p, dot_p), mass_dot(side_q, dot_q), total_dot, far_dot
+    if alpha_dot is None:  # its zero would meet the infinity of what is divided by alpha - 1
+        return jax.jvp(functools.partial(_of_rows, parts[0]), parts[1:], moved)[1]
+    return jax.jvp(_of_rows, parts, (_row(alpha_dot), *moved))[1]
+
+
+# Renyi's divergence of order 0 <= alpha < inf, a scalar or one number a row, (..., 1).
+RENYI = Statistic("renyi", _value, _tangent)
