@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("accuracy", "KL of every library against arbitrary-precision arithmetic"),
-        ("speed", "time of KL and JS from logits, and of importing the library"),
+        ("speed", "time of divergences from logits, and of importing the library"),
         ("soundness", "interval enclosures against arbitrary precision on random boxes"),
         ("verification", "time of proofs, of local checks and of the whole catalogue"),
         ("classify", "four losses on handwritten digits, from two starts"),
@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output or not options.quick:
         folder = options.output or RESULTS
         report.write(folder, options.command, result, table)
-        if options.command == "classify":
-            classify.draw(result, folder / "classify.png")
+        if hasattr(chosen, "draw"):
+            chosen.draw(result, folder / f"{options.command}.png")
     if options.command == "accuracy" and options.readme:
         report.update_readme(options.readme, accuracy.readme_block(result))
     print(table)

@@ -1,7 +1,8 @@
 """Time of divergences from logits, forward and with the gradient by q's logits, beside the peers.
 
 The contestants take turns, in an order that rotates, so that what else the machine does falls on
-all of them alike; the ratio to ours is taken within each turn. Compilation is timed apart.
+all of them alike; the ratio to ours is taken within each turn. Compilation is timed apart. How
+fast the machine reads and exponentiates is measured in the same run.
 """
 
 import importlib
@@ -10,13 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 
 import jaxdiv as jd
+from jaxdiv import _picture as picture
 
 from . import peers, report
 
@@ -25,6 +29,7 @@ QUICK = ((1024, 128), (64, 4096))
 TURNS, QUICK_TURNS = 11, 3
 IMPORTS, QUICK_IMPORTS = 7, 2
 MODES = ("value", "value and gradient")
+DTYPES = ("float32", "bfloat16")
 
 
 def _plain_kl(a: Any, b: Any) -> Any:
@@ -36,6 +41,30 @@ def _optax_kl(a: Any, b: Any) -> Any:
     from optax import losses
 
     return losses.kl_divergence(jax.nn.log_softmax(b), jax.nn.softmax(a))
+
+
+def _rel_entr(a: Any, b: Any) -> Any:
+    return jnp.sum(jax.scipy.special.rel_entr(jax.nn.softmax(a), jax.nn.softmax(b)), axis=-1)
+
+
+def _distrax_kl(a: Any, b: Any) -> Any:
+    categorical = importlib.import_module("distrax").Categorical
+    return categorical(logits=a).kl_divergence(categorical(logits=b))
+
+
+def _plain_cross_entropy(a: Any, b: Any) -> Any:
+    return -jnp.sum(jax.nn.softmax(a) * jax.nn.log_softmax(b), axis=-1)
+
+
+def _optax_cross_entropy(a: Any, b: Any) -> Any:
+    from optax import losses
+
+    return losses.softmax_cross_entropy(b, jax.nn.softmax(a))
+
+
+def _torch_cross_entropy(a: Any, b: Any) -> Any:
+    functional = importlib.import_module("torch.nn.functional")
+    return functional.cross_entropy(b, functional.softmax(a, -1), reduction="none")
 
 
 def _plain_js(a: Any, b: Any) -> Any:
@@ -83,7 +112,15 @@ CONTESTANTS: dict[str, list[tuple[str, str, Callable[[Any, Any], Any]]]] = {
         ("jaxdiv, vmap of a row", "jax", _mapped_kl),
         ("log_softmax formula", "jax", _plain_kl),
         ("optax kl_divergence", "optax", _optax_kl),
+        ("jax rel_entr", "jax", _rel_entr),
+        ("distrax Categorical", "distrax", _distrax_kl),
         ("torch F.kl_div", "torch", _torch_kl),
+    ],
+    "Cross-entropy": [
+        ("jaxdiv", "jax", lambda a, b: jd.cross_entropy(jd.Logits(a), jd.Logits(b))),
+        ("log_softmax formula", "jax", _plain_cross_entropy),
+        ("optax softmax_cross_entropy", "optax", _optax_cross_entropy),
+        ("torch F.cross_entropy", "torch", _torch_cross_entropy),
     ],
     "JS": [
         ("jaxdiv", "jax", lambda a, b: jd.js_divergence(jd.Logits(a), jd.Logits(b))),
@@ -122,7 +159,9 @@ def _torch_runner(
     f: Callable[[Any, Any], Any], mode: str, a: peers.Array, b: peers.Array
 ) -> tuple[Callable[[], object], None]:
     torch = importlib.import_module("torch")
-    x, y = torch.from_numpy(a), torch.from_numpy(b.copy())
+    # NumPy knows no bfloat16, of which float32 holds every number.
+    dtype = getattr(torch, a.dtype.name)
+    x, y = (torch.from_numpy(x.astype(np.float32)).to(dtype) for x in (a, b))
     if mode == "value":
 
         def run() -> object:
@@ -145,10 +184,15 @@ def _installed(package: str) -> bool:
     return True
 
 
-def _race(name: str, mode: str, shape: tuple[int, int], turns: int) -> Iterator[dict[str, Any]]:
+def _race(
+    name: str, mode: str, shape: tuple[int, int], dtype: str, turns: int
+) -> Iterator[dict[str, Any]]:
     random = np.random.default_rng(0)
     a = random.standard_normal(shape, np.float32)
     b = a + 0.1 * random.standard_normal(shape, np.float32)
+    a, b = (x.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype) for x in (a, b))
+    # Both inputs once, and the gradient.
+    least = a.nbytes * (2 if mode == MODES[0] else 3)
     runners: dict[str, Callable[[], object]] = {}
     compilation: dict[str, float | None] = {}
     for call, package, f in CONTESTANTS[name]:
@@ -171,16 +215,47 @@ def _race(name: str, mode: str, shape: tuple[int, int], turns: int) -> Iterator[
             "divergence": name,
             "mode": mode,
             "shape": list(shape),
+            "dtype": dtype,
             "call": call,
             "compile_seconds": compilation[call],
             "milliseconds": _spread([1e3 * t for t in times]),
             "ratio_to_ours": _spread(ratios),
+            "gigabytes_per_second": least / statistics.median(times) / 1e9,
         }
 
 
 def _spread(values: list[float]) -> dict[str, float]:
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")
     return {"median": statistics.median(values), "low": low, "high": high}
+
+
+def machine(quick: bool) -> dict[str, float]:
+    """What bounds every contestant: bytes read and exponentials in a nanosecond, at best."""
+    x = jnp.ones((64 if quick else 4096, 8192), jnp.float32)
+    chain = 8
+
+    def exponentials(x: Any) -> Any:
+        for _ in range(chain):
+            x = jnp.exp(-x)
+        return x
+
+    probes = {
+        "gigabytes_read_per_second": (lambda x: jnp.max(x, axis=0), x.nbytes),
+        "exponentials_per_nanosecond": (exponentials, chain * x.size),
+    }
+    return {
+        name: amount / _least_time(jax.jit(probe), x) / 1e9
+        for name, (probe, amount) in probes.items()
+    }
+
+
+def _least_time(f: Callable[[Any], Any], x: Any) -> float:
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        jax.block_until_ready(f(x))
+        times.append(time.perf_counter() - start)
+    return min(times[2:])
 
 
 def import_cost(runs: int) -> dict[str, Any]:
@@ -209,11 +284,13 @@ def measure(quick: bool = False) -> dict[str, Any]:
         for name in CONTESTANTS
         for mode in MODES
         for shape in (QUICK if quick else SHAPES)
-        for cell in _race(name, mode, shape, turns)
+        for dtype in DTYPES
+        for cell in _race(name, mode, shape, dtype, turns)
     ]
     packages = {call: package for rows in CONTESTANTS.values() for call, package, _ in rows}
     return report.header("speed", quick) | {
         "turns": turns,
+        "bounds": machine(quick),
         "races": races,
         "not_installed": [call for call, package in packages.items() if not _installed(package)],
         "imports": import_cost(QUICK_IMPORTS if quick else IMPORTS),
@@ -227,7 +304,7 @@ def _range(spread: dict[str, float]) -> str:
 
 def table(result: dict[str, Any]) -> str:
     """The table, made from the JSON alone."""
-    head = ["", "shape", "call", "ms", "time / jaxdiv's", "compilation, s"]
+    head = ["", "shape", "dtype", "call", "ms", "time / jaxdiv's", "GB/s", "compilation, s"]
     rows = []
     for cell in result["races"]:
         compilation = cell["compile_seconds"]
@@ -235,25 +312,80 @@ def table(result: dict[str, Any]) -> str:
             [
                 f"{cell['divergence']}, {cell['mode']}",
                 "×".join(map(str, cell["shape"])),
+                cell["dtype"],
                 cell["call"],
                 _range(cell["milliseconds"]),
                 "1" if cell["call"] == OURS else _range(cell["ratio_to_ours"]),
+                report.number(cell["gigabytes_per_second"]),
                 "–" if compilation is None else report.number(compilation),
             ]
         )
-    rows += [["", "", call, "not installed", "", ""] for call in result["not_installed"]]
-    imports = result["imports"]
+    rows += [["", "", "", call, "not installed", "", "", ""] for call in result["not_installed"]]
+    imports, bounds = result["imports"], result["bounds"]
     return "\n\n".join(
         [
             "# Speed",
             report.circumstances(result),
-            f"float32 logits on the CPU, gradient by q's logits. Median (quartiles) of "
+            "Logits on the CPU, gradient by q's logits. Median (quartiles) of "
             f"{result['turns']} turns in which the contestants alternate; the ratio is taken "
             "within each turn, above 1 is slower than jaxdiv. torch runs eagerly. The cores may be "
-            "shared with other work: trust ratios before milliseconds, and a wide spread little.",
+            "shared with other work: trust ratios before milliseconds, and a wide spread little. "
+            "GB/s counts both inputs once, and the gradient; the machine reads "
+            f"{report.number(bounds['gigabytes_read_per_second'])} GB/s and takes "
+            f"{report.number(bounds['exponentials_per_nanosecond'])} exponentials a nanosecond, of "
+            "which a divergence needs two an outcome. Peers compute bfloat16 in bfloat16, jaxdiv "
+            "in float32.",
             report.markdown(head, rows),
             f"Import in a fresh process, seconds, median (quartiles) of {imports['runs']}: "
             f"jax {_range(imports['jax'])}, jaxdiv {_range(imports['jaxdiv'])}; jaxdiv costs "
             f"{report.number(imports['difference'])} more.",
         ]
     )
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Time beside ours against the number of outcomes, float32; needs matplotlib."""
+    names = list(dict.fromkeys(cell["divergence"] for cell in result["races"]))
+    colours = (picture.BLUE, picture.ORANGE, picture.GREEN, picture.PINK, "0.45", "#56B4E9")
+
+    def panels(figure: Any) -> None:
+        grid = figure.subplots(len(MODES), len(names), sharex=True, sharey=True, squeeze=False)
+        for row, mode in zip(grid, MODES, strict=True):
+            row[0].set_ylabel(f"{mode},\ntime / jaxdiv's")
+            for axes, name in zip(row, names, strict=True):
+                cells = [
+                    cell
+                    for cell in result["races"]
+                    if (cell["divergence"], cell["mode"], cell["dtype"]) == (name, mode, DTYPES[0])
+                ]
+                others = dict.fromkeys(c["call"] for c in cells if c["call"] != OURS)
+                for call, colour in zip(others, colours, strict=False):
+                    own = [c for c in cells if c["call"] == call]
+                    outcomes = [c["shape"][1] for c in own]
+                    spreads = [c["ratio_to_ours"] for c in own]
+                    axes.fill_between(
+                        outcomes,
+                        [s["low"] for s in spreads],
+                        [s["high"] for s in spreads],
+                        color=colour, alpha=0.15, linewidth=0,
+                    )  # fmt: skip
+                    axes.plot(
+                        outcomes, [s["median"] for s in spreads], "o-", color=colour,
+                        markersize=3.5, linewidth=1.4, label=call,
+                    )  # fmt: skip
+                axes.axhline(1, color="black", linewidth=0.8)
+                axes.set_xscale("log")
+                axes.set_yscale("log")
+                axes.set_yticks([0.25, 0.5, 1, 2, 4, 8], ["1/4", "1/2", "1", "2", "4", "8"])
+                ticks = sorted({cell["shape"][1] for cell in cells})
+                axes.set_xticks(ticks, [f"{x >> 10}k" if x >= 4096 else str(x) for x in ticks])
+                axes.minorticks_off()
+                if mode == MODES[0]:
+                    axes.set_title(name, fontsize=11)
+                else:
+                    axes.set_xlabel("outcomes")
+                    axes.legend(
+                        fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(-0.1, -0.3)
+                    )
+
+    picture.save(panels, path, width=2.6 * len(names), height=5.6)
