@@ -232,7 +232,7 @@ def _called_shape(function: Callable[..., Any], probe: tuple[int, ...]) -> Seen:
         with np.errstate(all="ignore"):
             out = function(*_probe(probe))
         return _shape(np.asarray(out)) if not isinstance(out, tuple | dict | None) else _shape(out)
-    except Exception as error:
+    except Exception as error:  # and of arrays
         return error
 
 
@@ -307,7 +307,7 @@ def _call(
             return np.asarray(function(jnp.asarray(p), jnp.asarray(q)), np.float64)
         with np.errstate(all="ignore"):
             return np.asarray(function(p, q))
-    except Exception as error:
+    except Exception as error:  # whatever it is, the caller is told of which function
         raise ValueError(
             f"{name} failed for rows of probabilities of shape {p.shape}: "
             f"{type(error).__name__}: {error}"

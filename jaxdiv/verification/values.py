@@ -192,7 +192,7 @@ def _asked(ask: Callable[..., list[str]], subject: Subject, rows: tuple[tuple[fl
     p, q = (jnp.asarray(row, jnp.float32) for row in rows)
     try:
         return ask(subject, p, q)
-    except Exception as error:
+    except Exception as error:  # functions of others fail in ways of their own
         return [f"it fails ({failure(error.__cause__ or error)})"]
 
 
