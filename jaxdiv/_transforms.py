@@ -337,17 +337,16 @@ class Chernoff(Divergence):
     def evaluate(self, rows: "Rows") -> Array:
         def rise(rows: "Rows", alpha: Array) -> Array:
             # The slope of -log(S/m), m'/m - S'/S. Near p = q that is (N m' - N' m)/(S m) with
-            # N = S - m a sum of small terms; where S is small, S'/S is a weighted mean.
+            # N = S - m, and N' a sum of small terms; where S is small, S'/S is a weighted mean.
             mass_p, mass_q = rows.masses()
             row_alpha = alpha[..., 0]
             mass = row_alpha * mass_p + (1 - row_alpha) * mass_q
-            excess = row_alpha * (row_alpha - 1) * rows.sum(Alpha(alpha))
             slope, gap = rows.sum(_AffinitySlope(alpha)), mass_p - mass_q
-            _, mean = jax.jvp(rows.log_affinity, (alpha,), (jnp.ones_like(alpha),))
-            near = excess > -0.5 * mass
-            whole = jnp.where(near, excess, 0) + mass
+            log_sum, mean = jax.jvp(rows.log_affinity, (alpha,), (jnp.ones_like(alpha),))
+            near = log_sum > jnp.log(0.5 * mass)
+            whole = jnp.where(near, jnp.exp(log_sum), mass)
+            small = ((whole - mass) * gap - slope * mass) / jnp.where(whole > 0, whole, 1)
             some = jnp.where(mass > 0, mass, 1)
-            small = (excess * gap - slope * mass) / jnp.where(whole > 0, whole, 1)
             return (jnp.where(near, small, gap - mean * mass) / some)[..., None]
 
         # The exponent is concave in alpha: bisect its slope. An error e in alpha costs e^2.
