@@ -38,8 +38,8 @@ def serves(divergence: Separable, side_p: Side, side_q: Side) -> bool:
     return plain and side_p.values.dtype == jnp.float32 and known
 
 
-class _Folded(NamedTuple):
-    """Rows of logits as (rows, steps, lanes), the maximum of each and how often it is attained.
+class Normalised(NamedTuple):
+    """Logits, the maximum of their row and how often it is attained.
 
     `others` is the sum of the exponentials of the rest: a mass of 1 - 1e-9 keeps its 1e-9.
     """
@@ -64,6 +64,23 @@ class _Folded(NamedTuple):
         low = jnp.where(high > -jnp.inf, low, 0)
         return num.add_pairs((high, low), (-jnp.log(self.sum), jnp.zeros_like(self.sum)))
 
+    def support(self) -> Array:
+        """Where the mass is not 0."""
+        return self.values > -jnp.inf
+
+    def centred(self, slope: Array, mass: Array, whole: Array, others: Array) -> Array:
+        """The derivative by logits from that by log-masses: slope - mass sum(slope).
+
+        Where one outcome has nearly all the mass the difference cancels there; it is minus the sum
+        of the other entries, m sum(slope) - (sum of the others' slopes) with m the others' mass.
+        """
+        rest = self.others / self.sum
+        return jnp.where(self.likeliest(), rest * whole - others, slope - mass * whole)
+
+    def likeliest(self) -> Array:
+        """The outcome of the largest mass, if there is one such outcome."""
+        return (self.values == self.top) & (self.ties == 1)
+
 
 def _two_diff(a: Array, b: Array) -> tuple[Array, Array]:
     """a - b as a pair, for finite numbers."""
@@ -86,37 +103,29 @@ def _fold(x: Array) -> Array:
     return x.reshape(rows, steps, lanes)
 
 
-def _normalised(x: Array) -> _Folded:
+def _normalised(x: Array) -> Normalised:
     values = _fold(x)
     top = _over(values, jnp.max)
     ties = _over((values == top).astype(values.dtype), jnp.sum)
     others = _over(jnp.where(values == top, 0, jnp.exp(values - top)), jnp.sum)
-    return _Folded(values, top, ties, others)
+    return Normalised(values, top, ties, others)
 
 
-def _pair(p: _Folded, q: _Folded, rough: bool) -> Pair:
+def pair_of(p: Normalised, q: Normalised, error: Array | float) -> Pair:
+    """The pair of two rows; `error` is what the sum of p - q is without it."""
     gap, gap_low = _two_diff(p.top, q.top)
     centre, centre_low = num.two_sum(gap, jnp.log(p.sum / q.sum))
-    centre_low = centre_low + gap_low
     high, low = _two_diff(p.values, q.values)
-    some_p, some_q = p.values > -jnp.inf, q.values > -jnp.inf
+    some_p, some_q = p.support(), q.support()
     both = some_p & some_q
     raw_p, raw_q = p.masses(), q.masses()
     mass_p, mass_q = jnp.where(both, raw_p, 1), jnp.where(both, raw_q, 1)
-
-    def relative(centre_low: Array) -> tuple[Array, Array, Array]:
-        """The log-ratio as a pair, and p - q from it."""
-        rest = jnp.where(both, low - centre_low, 0)
-        ratio, ratio_low = num.two_sum(jnp.where(both, high - centre, 0), rest)
-        near = jnp.abs(ratio) <= 0.5
-        small = jnp.where(near, jnp.abs(ratio), 0)
-        change = jnp.where(ratio < 0, mass_q, -mass_p) * num.expm1_near(-small)
-        return ratio, ratio_low, jnp.where(near, change, mass_p - mass_q)
-
-    ratio, ratio_low, difference = relative(centre_low)
-    if rough:
-        error = _over(jnp.where(both, difference, raw_p - raw_q), jnp.sum)
-        ratio, ratio_low, difference = relative(centre_low + error)
+    rest = jnp.where(both, low - (centre_low + gap_low + error), 0)
+    ratio, ratio_low = num.two_sum(jnp.where(both, high - centre, 0), rest)
+    near = jnp.abs(ratio) <= 0.5
+    small = jnp.where(near, jnp.abs(ratio), 0)
+    change = jnp.where(ratio < 0, mass_q, -mass_p) * num.expm1_near(-small)
+    difference = jnp.where(near, change, mass_p - mass_q)
     log_p, log_q = p.log_mass(), q.log_mass()
     return Pair(
         raw_p,
@@ -129,6 +138,16 @@ def _pair(p: _Folded, q: _Folded, rough: bool) -> Pair:
         *(jnp.where(some_p, x, 0) for x in log_p),
         *(jnp.where(some_q, x, 0) for x in log_q),
     )
+
+
+def excess(p: Normalised, q: Normalised) -> Array:
+    """p - q of every outcome, whose sum is the error common to all log-ratios."""
+    pair = pair_of(p, q, 0)
+    return jnp.where(p.support() & q.support(), pair.difference, pair.raw_p - pair.raw_q)
+
+
+def _pair(p: Normalised, q: Normalised, rough: bool) -> Pair:
+    return pair_of(p, q, _over(excess(p, q), jnp.sum) if rough else 0)
 
 
 def _spread(x: Array) -> Array:
@@ -145,7 +164,7 @@ def value(divergence: Separable, side_p: Side, side_q: Side) -> tuple[Array, Arr
     divergence = jax.tree.map(_spread, divergence)
     p, q = _normalised(side_p.values), _normalised(side_q.values)
     pair = _pair(p, q, divergence.rough)
-    terms = entries(divergence, pair, p.values > -jnp.inf, q.values > -jnp.inf)
+    terms = entries(divergence, pair, p.support(), q.support())
     total = _over(terms, jnp.sum)[:, 0, 0]
     return total, jnp.all(_stand(divergence, p, q, total))
 
@@ -158,33 +177,26 @@ def pull(
     total: Array,
     cotangent: Array,
 ) -> tuple[list[Array], Array]:
-    """The cotangents of the logits that move, and whether all of them stand.
-
-    With g = d D/d log(mass) of an outcome the cotangent is g - mass sum g. Where one outcome has
-    nearly all the mass the difference cancels there; it is minus the sum of the others' entries,
-    m sum g - (sum of the others' g) with m the others' mass.
-    """
+    """The cotangents of the logits that move, and whether all of them stand."""
     divergence = jax.tree.map(_spread, divergence)
     size = side_p.values.shape[-1]
     p, q = _normalised(side_p.values), _normalised(side_q.values)
     pair = _pair(p, q, divergence.rough)
-    some_p, some_q = p.values > -jnp.inf, q.values > -jnp.inf
-    slopes = partials(divergence, pair, side_p, side_q, some_p, some_q)
+    slopes = partials(divergence, pair, side_p, side_q, p.support(), q.support())
     stand = _stand(divergence, p, q, total)
     results = []
     sides = zip((p, q), slopes, (pair.raw_p, pair.raw_q), moving, strict=True)
     for side, slope, mass, _ in (given for given in sides if given[-1]):
         slope = lax.optimization_barrier(slope)  # kept: it is read three times
-        likeliest = (side.values == side.top) & (side.ties == 1)
-        whole, others = _over(slope, jnp.sum), _over(jnp.where(likeliest, 0, slope), jnp.sum)
+        whole = _over(slope, jnp.sum)
+        others = _over(jnp.where(side.likeliest(), 0, slope), jnp.sum)
         stand &= jnp.isfinite(others)[:, 0, 0]
-        rest = side.others / side.sum
-        centred = jnp.where(likeliest, rest * whole - others, slope - mass * whole)
+        centred = side.centred(slope, mass, whole, others)
         results.append(_unfold(centred * cotangent[:, None, None], size))
     return results, jnp.all(stand)
 
 
-def _stand(divergence: Separable, p: _Folded, q: _Folded, total: Array) -> Array:
+def _stand(divergence: Separable, p: Normalised, q: Normalised, total: Array) -> Array:
     """Which rows are right: finite, not near, and with some outcome that has a finite logit."""
     top = jnp.maximum(jnp.abs(p.top), jnp.abs(q.top))[:, 0, 0]
     steep = jnp.asarray(divergence.steepness())
