@@ -10,7 +10,7 @@ from jax import Array, lax
 
 from . import lean, reference
 from .rule import SUM
-from .statistic import Moving, Operands, Statistic
+from .statistic import Moving, Operands, Statistic, wide_dtype, widened
 
 _BLOCK = 2**19  # numbers of each side: with what is computed of them, a few MiB
 
@@ -22,7 +22,7 @@ def value(statistic: Statistic, operands: Operands) -> Array:
         return [reference.value(statistic, operands)]
 
     def quick(operands: Operands) -> tuple[list[Array], Array]:
-        total, stands = lean.value(*operands)
+        total, stands = lean.value(*widened(operands))
         return [total], stands
 
     return _over_blocks(
@@ -56,7 +56,8 @@ def pull(
         return reference.pull(statistic, operands, *rows, moving=moving)
 
     def quick(operands: Operands, known: Array, cotangent: Array) -> tuple[list[Array], Array]:
-        return lean.pull(*operands, two, known[:, 0], cotangent[:, 0])
+        found, stand = lean.pull(*widened(operands), two, known[:, 0], cotangent[:, 0])
+        return [x.astype(operands[1].values.dtype) for x in found], stand
 
     others = [known[..., None], cotangent[..., None]]
     kinds = ["values"] * sum(two)
@@ -66,7 +67,7 @@ def pull(
 
 
 def _lean(statistic: Statistic, operands: Operands) -> bool:
-    return statistic is SUM and lean.serves(*operands)
+    return statistic is SUM and lean.serves(*widened(operands))
 
 
 def _values(operands: Operands) -> tuple[bool, ...]:
@@ -112,7 +113,9 @@ def _over_blocks(
             ]
 
         empty = [
-            jnp.zeros((count,) if kind == "rows" else (count, size), values.dtype)
+            jnp.zeros(count, wide_dtype(values.dtype))
+            if kind == "rows"
+            else jnp.zeros((count, size), values.dtype)
             for kind in results
         ]
         found = lax.fori_loop(0, -(-count // rows), step, empty)

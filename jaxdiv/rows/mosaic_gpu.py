@@ -117,7 +117,7 @@ def why_not(statistic: Statistic, operands: Operands) -> str | None:
     if isinstance(made := plan(p.values.shape, p.values.dtype), str):
         return made
     try:
-        _programs(divergence, (True, True))
+        _programs(divergence, (True, True), made.rows)
     except elementwise.Unsupported as reason:
         return f"the summand cannot be traced into a kernel: {reason}"
     return None
@@ -127,8 +127,6 @@ def value(
     statistic: Statistic, operands: Operands, *, interpret: bool = False
 ) -> Array:
     """The statistic of every row."""
-    if why_not(statistic, operands) is not None:
-        return reference.value(statistic, operands)
     divergence, p, q = operands
     made = plan(p.values.shape, p.values.dtype)
     assert isinstance(made, _Plan)
@@ -169,7 +167,7 @@ def pull(
     _, p, q = operands
     mine = [x is p.values or x is q.values for x in jax.tree.leaves(operands)]
     parameters = any(moves and not my for moves, my in zip(moving, mine, strict=True))
-    if parameters or why_not(statistic, operands) is not None:
+    if parameters:
         # A parameter's cotangent is a sum over the rows.
         return reference.pull(statistic, operands, known, cotangent, moving=moving)
     two = tuple(moves for moves, my in zip(moving, mine, strict=True) if my)
@@ -219,7 +217,7 @@ class _Programs:
     results: elementwise.Program | None
 
 
-def _programs(divergence: Any, moving: Sequence[bool], rows: int = 1) -> tuple[_Programs, Array]:
+def _programs(divergence: Any, moving: Sequence[bool], rows: int) -> tuple[_Programs, Array]:
     """Programs for a divergence, and their table of known numbers, (rows or 1, numbers)."""
     leaves, tree = jax.tree.flatten(divergence)
     rough = divergence.rough
@@ -336,6 +334,19 @@ def _call(
         interpret=plgpu.InterpretGPUParams() if interpret else None,
     )
     return run(*arrays, table)[: len(outputs) - (made.blocks > 1)]
+
+
+@functools.cache
+def interpreter_effects() -> Any:
+    """The effects of a kernel that is interpreted."""
+    from jax.experimental.pallas import mosaic_gpu as plgpu
+
+    def body(out: Any) -> None:
+        out[0] = jnp.float32(0)
+
+    one = jax.ShapeDtypeStruct((1,), jnp.float32)
+    run = plgpu.kernel(body, out_type=one, interpret=plgpu.InterpretGPUParams())
+    return jax.make_jaxpr(lambda: run())().effects
 
 
 class _Row:
