@@ -93,8 +93,12 @@ def check_where(where: Array, shape: tuple[Any, ...]) -> None:
         )
 
 
+IMPLEMENTATIONS = ("auto", "reference", "blocked", "mosaic_gpu", "mosaic_gpu_interpret")
+
+
 def check_implementation(implementation: Any) -> None:
     """The evaluation path; "auto" chooses."""
-    accepted = ("auto", "reference", "blocked")
-    if implementation not in accepted:
-        raise ValueError(f"implementation must be one of {accepted}, but is {implementation!r}")
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"implementation must be one of {IMPLEMENTATIONS}, but is {implementation!r}"
+        )

@@ -179,12 +179,15 @@ def layout(nouns: dict[str, Noun], axis: Any, where: Any) -> Layout:
     return Layout(axis, size, ndim, compute_dtype(*nouns.values()))
 
 
-def side(noun: Noun, where: Array | None, form: Layout) -> Side:
-    """Rows along the last axis, in the compute dtype; masked entries are structural zeros."""
+def side(noun: Noun, where: Array | None, form: Layout, dtype: Any = None) -> Side:
+    """Rows along the last axis, in the compute dtype; masked entries are structural zeros.
+
+    With a `dtype` they are in that.
+    """
 
     def rows(x: Array) -> Array:
         x = x.reshape((1,) * (form.ndim - x.ndim) + x.shape)
-        return jnp.moveaxis(x, form.axis, -1).astype(form.dtype)
+        return jnp.moveaxis(x, form.axis, -1).astype(dtype or form.dtype)
 
     def masked(x: Array, empty: float) -> Array:
         return x if where is None else jnp.where(where, x, jnp.asarray(empty, x.dtype))
@@ -231,7 +234,10 @@ def sides(p: Noun, q: Noun, where: Array | None, form: Layout) -> tuple[Side, Si
     if where is not None:
         where = where.reshape((1,) * (form.ndim - where.ndim) + where.shape)
         where = jnp.moveaxis(where, form.axis, -1)
-    side_p, side_q = side(p, where, form), side(q, where, form)
+    # Two sides of logits in low precision stay as they are stored, which is half of the reading.
+    logits = isinstance(p, Logits) and isinstance(q, Logits)
+    kept = _array(p).dtype if logits and _array(p).dtype == _array(q).dtype else None
+    side_p, side_q = side(p, where, form, kept), side(q, where, form, kept)
     shape = jnp.broadcast_shapes(side_p.values.shape, side_q.values.shape)
 
     def broadcast(s: Side) -> Side:

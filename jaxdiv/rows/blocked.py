@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from . import lean, reference
-from .statistic import Moving, Operands, Statistic
+from .statistic import Moving, Operands, Statistic, wide_dtype, widened
 
 _BLOCK = 2**19  # numbers of each side: with what is computed of them, a few MiB
 
@@ -21,10 +21,10 @@ def value(statistic: Statistic, operands: Operands) -> Array:
         return [reference.value(statistic, operands)]
 
     def quick(operands: Operands) -> tuple[list[Array], Array]:
-        found, stand = lean.value(statistic, operands)
+        found, stand = lean.value(statistic, widened(operands))
         return [found], stand
 
-    served = lean.serves(statistic, operands)
+    served = lean.serves(statistic, widened(operands))
     return _over_blocks(whole, quick if served else None, operands, [], ["rows"])[0]
 
 
@@ -54,11 +54,13 @@ def pull(
         return reference.pull(statistic, operands, *rows, moving=moving)
 
     def quick(operands: Operands, known: Array, cotangent: Array) -> tuple[list[Array], Array]:
-        return lean.pull(statistic, operands, two, known[:, 0], cotangent[:, 0])
+        rows = known[:, 0], cotangent[:, 0]
+        found, stand = lean.pull(statistic, widened(operands), two, *rows)
+        return [x.astype(operands[1].values.dtype) for x in found], stand
 
     others = [known[..., None], cotangent[..., None]]
     kinds = ["values"] * sum(two)
-    served = lean.serves(statistic, operands)
+    served = lean.serves(statistic, widened(operands))
     return _over_blocks(whole, quick if served else None, operands, others, kinds)
 
 
@@ -83,32 +85,14 @@ def _over_blocks(
     values = operands[1].values
     *batch, size = values.shape
     count = math.prod(batch)
-    leaves, tree = jax.tree.flatten(operands)
-    flat = [
-        x if x.ndim == 0 else jnp.broadcast_to(x, (*batch, x.shape[-1])).reshape(count, -1)
-        for x in (*leaves, *others)
-    ]
+    flat, tree = _as_rows(operands, others)
     rows = min(count, max(1, _BLOCK // max(size, 1)))
 
     def block(start: Array | int) -> list[Array]:
-        def of_rows(function: Callable[..., Any]) -> Callable[..., Any]:
-            # Cut where they are used: a branch takes the whole arrays, which is no copy.
-            def cut(x: Array) -> Array:
-                if x.ndim == 0 or rows == count:
-                    return x
-                return lax.dynamic_slice_in_dim(x, start, rows)
-
-            def function_of(*arrays: Array) -> Any:
-                cuts = list(map(cut, arrays))
-                operands = jax.tree.unflatten(tree, cuts[: len(leaves)])
-                return function(operands, *cuts[len(leaves) :])
-
-            return function_of
-
         if quick is None:
-            return of_rows(whole)(*flat)
-        found, stand = of_rows(quick)(*flat)
-        return lax.cond(stand, lambda *_: found, of_rows(whole), *flat)
+            return _of_rows(whole, tree, start, rows)(*flat)
+        found, stand = _of_rows(quick, tree, start, rows)(*flat)
+        return lax.cond(stand, lambda *_: found, _of_rows(whole, tree, start, rows), *flat)
 
     if rows == count:
         found = block(0)
@@ -123,7 +107,9 @@ def _over_blocks(
             ]
 
         empty = [
-            jnp.zeros((count,) if kind == "rows" else (count, size), values.dtype)
+            jnp.zeros(count, wide_dtype(values.dtype))
+            if kind == "rows"
+            else jnp.zeros((count, size), values.dtype)
             for kind in results
         ]
         found = lax.fori_loop(0, -(-count // rows), step, empty)
@@ -131,3 +117,63 @@ def _over_blocks(
         x.reshape(*batch) if kind == "rows" else x.reshape(*batch, size)
         for x, kind in zip(found, results, strict=True)
     ]
+
+
+def _as_rows(operands: Operands, others: Sequence[Array]) -> tuple[list[Array], Any]:
+    """All arrays with one axis of rows in front, scalars as they are."""
+    *batch, _ = operands[1].values.shape
+    leaves, tree = jax.tree.flatten(operands)
+    count = math.prod(batch)
+    return [
+        x if x.ndim == 0 else jnp.broadcast_to(x, (*batch, x.shape[-1])).reshape(count, -1)
+        for x in (*leaves, *others)
+    ], tree
+
+
+def _of_rows(
+    function: Callable[..., Any], tree: Any, start: Array | int, rows: int
+) -> Callable[..., Any]:
+    """A function of operands and other arrays as one of all rows, of which it takes a block."""
+
+    # Cut where they are used: a branch takes the whole arrays, which is no copy.
+    def cut(x: Array) -> Array:
+        if x.ndim == 0 or rows == x.shape[0]:
+            return x
+        return lax.dynamic_slice_in_dim(x, start, rows)
+
+    def of_all(*arrays: Array) -> Any:
+        cuts = list(map(cut, arrays))
+        operands = jax.tree.unflatten(tree, cuts[: tree.num_leaves])
+        return function(operands, *cuts[tree.num_leaves :])
+
+    return of_all
+
+
+def repaired(
+    found: Sequence[Array],
+    stand: Array,
+    function: Callable[..., list[Array]],
+    operands: Operands,
+    *others: Array,
+) -> list[Array]:
+    """Results of which some rows don't stand, those computed again, a block of rows at a time."""
+    count, size = stand.size, operands[1].values.shape[-1]
+    rows = min(count, max(1, 2 * _BLOCK // size))
+    flat, tree = _as_rows(operands, others)
+
+    def left(state: tuple[Array, list[Array]]) -> Array:
+        return ~jnp.all(state[0])
+
+    def step(state: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
+        stand, found = state
+        start = jnp.minimum(jnp.argmin(stand).astype(jnp.int32), count - rows)
+        block = _of_rows(function, tree, start, rows)(*flat)
+        done = jnp.ones(rows, bool)
+        return lax.dynamic_update_slice_in_dim(stand, done, start, 0), [
+            lax.dynamic_update_slice_in_dim(every, some.astype(every.dtype), start, 0)
+            for every, some in zip(found, block, strict=True)
+        ]
+
+    whole = [x.reshape(count, *x.shape[stand.ndim :]) for x in found]
+    _, whole = lax.while_loop(left, step, (stand.reshape(count), whole))
+    return [x.reshape(like.shape) for x, like in zip(whole, found, strict=True)]

@@ -1,9 +1,9 @@
 """Which path evaluates a statistic: from the shapes, the platform and what the caller asks for."""
 
+import dataclasses
 from typing import Any
 
 import jax
-from jax import lax
 
 from . import blocked, reference
 from .statistic import Operands, Statistic
@@ -11,30 +11,97 @@ from .statistic import Operands, Statistic
 # Numbers in each side from which blocks are faster than the whole at once.
 _FEW = 2**15
 
+_KERNELS_NEED = (0, 11, 2)  # of JAX
+
+
+@dataclasses.dataclass(frozen=True)
+class Implementation:
+    """A path of evaluation, and why it is taken."""
+
+    name: str
+    reason: str
+
+
+def choose(
+    implementation: str, statistic: Statistic, operands: Operands, platform: str
+) -> Implementation:
+    """The path by which a statistic is evaluated on a platform: "cpu", "cuda" or another.
+
+    Raises:
+        NotImplementedError: "mosaic_gpu" is asked for where there are no such kernels.
+    """
+    size = operands[1].values.size
+    if implementation == "reference":
+        return Implementation("reference", "asked for")
+    if size == 0:
+        return Implementation("reference", "there are no rows")
+    if implementation == "blocked":
+        return Implementation("blocked", "asked for")
+    if implementation == "auto" and platform == "cpu":
+        if size <= _FEW:
+            return Implementation("reference", f"at most {_FEW} numbers on a CPU")
+        return Implementation("blocked", f"more than {_FEW} numbers on a CPU")
+    interpreted = implementation == "mosaic_gpu_interpret"
+    obstacle = no_kernels("cuda" if interpreted else platform)
+    if obstacle is not None:
+        if implementation == "auto":
+            return Implementation("reference", obstacle)
+        raise NotImplementedError(f'implementation="{implementation}" is not available: {obstacle}')
+    from . import mosaic_gpu
+
+    reason = mosaic_gpu.why_not(statistic, operands)
+    if reason is not None:
+        return Implementation("reference", reason)
+    name = "mosaic_gpu_interpret" if interpreted else "mosaic_gpu"
+    asked = implementation != "auto"
+    return Implementation(name, "asked for" if asked else "sums of logits on a Hopper GPU")
+
+
+def no_kernels(platform: str) -> str | None:
+    """Why Mosaic GPU kernels don't run on a platform; None if they do.
+
+    With no CUDA device at hand, as when compiling for one elsewhere, it is taken to be a Hopper.
+    """
+    if jax.__version_info__ < _KERNELS_NEED:
+        needed = ".".join(map(str, _KERNELS_NEED))
+        return f"its kernels need JAX {needed}, and this is {jax.__version__}"
+    if platform != "cuda":
+        return f"its kernels need a Hopper GPU or newer, and the platform is {platform}"
+    try:
+        devices = jax.local_devices(backend="cuda")
+    except RuntimeError:
+        return None
+    capability = min(float(device.compute_capability) for device in devices)
+    if capability < 9:
+        return f"its kernels need compute capability 9.0, and a GPU here has {capability}"
+    return None
+
+
+def interpreter_effects() -> Any:
+    """The effects of a kernel that Pallas interprets; none where it cannot."""
+    if no_kernels("cuda") is not None:
+        return set()
+    from . import mosaic_gpu
+
+    return mosaic_gpu.interpreter_effects()
+
 
 def evaluate(
     what: str,
     implementation: str,
+    platform: str,
     statistic: Statistic,
     operands: Operands,
     *others: Any,
     **static: Any,
 ) -> Any:
-    """The "value", "push" or "pull" of a statistic, by the path that is chosen."""
-    whole, in_blocks = getattr(reference, what), getattr(blocked, what)
-    values = operands[1].values
-    few = implementation == "auto" and values.size <= _FEW
-    if implementation == "reference" or values.size == 0 or few:
-        return whole(statistic, operands, *others, **static)
-    if implementation == "blocked":
-        return in_blocks(statistic, operands, *others, **static)
-    leaves, tree = jax.tree.flatten((operands, others))
+    """The "value", "push" or "pull" of a statistic on a platform, by the path that is chosen."""
+    chosen = choose(implementation, statistic, operands, platform)
+    if not chosen.name.startswith("mosaic_gpu"):
+        path = blocked if chosen.name == "blocked" else reference
+        return getattr(path, what)(statistic, operands, *others, **static)
+    from . import mosaic_gpu
 
-    def of_leaves(path: Any) -> Any:
-        def function(*leaves: Any) -> Any:
-            operands, others = jax.tree.unflatten(tree, leaves)
-            return path(statistic, operands, *others, **static)
-
-        return function
-
-    return lax.platform_dependent(*leaves, cpu=of_leaves(in_blocks), default=of_leaves(whole))
+    interpret = chosen.name == "mosaic_gpu_interpret"
+    path = getattr(mosaic_gpu, what)
+    return path(statistic, operands, *others, interpret=interpret, **static)

@@ -10,15 +10,19 @@ from .inline import inlined
 from .pair import Side, pair_of
 from .renyi import RENYI, mass
 from .rule import LOG_AFFINITY, SUM, invalid
-from .statistic import Statistic
+from .statistic import Statistic, widened
 
 
 class Rows:
-    """Two sides of equal shape and dtype; every statistic has the batch shape."""
+    """Two sides of equal shape and dtype; every statistic has the batch shape.
+
+    Low precision is float32 to whoever looks; statistics get the numbers as they are stored.
+    """
 
     def __init__(self, side_p: Side, side_q: Side, implementation: str = "auto"):
-        self.p, self.q, self.implementation = side_p, side_q, implementation
-        self.dtype = side_p.values.dtype
+        self._stored = side_p, side_q
+        self.p, self.q = widened(self._stored)
+        self.dtype, self.implementation = self.p.values.dtype, implementation
 
     def sum(self, divergence: Separable) -> Array:
         """Sum of a summand."""
@@ -38,7 +42,7 @@ class Rows:
         # Here, as what it needs of JAX takes a fifth of the time of `import jaxdiv`.
         from .primitive import statistic_of
 
-        return statistic_of(statistic, self.implementation, (parameters, self.p, self.q))
+        return statistic_of(statistic, self.implementation, (parameters, *self._stored))
 
     def max_log_ratio(self) -> Array:
         """The largest log(p/q) on the support of p."""

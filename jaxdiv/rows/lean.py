@@ -46,8 +46,8 @@ def serves(statistic: Statistic, operands: Operands) -> bool:
     return statistic is RENYI
 
 
-class _Folded(NamedTuple):
-    """Rows of logits as (rows, steps, lanes), the maximum of each and how often it is attained.
+class Normalised(NamedTuple):
+    """Logits, the maximum of their row and how often it is attained.
 
     `others` is the sum of the exponentials of the rest: a mass of 1 - 1e-9 keeps its 1e-9.
     """
@@ -72,6 +72,23 @@ class _Folded(NamedTuple):
         low = jnp.where(high > -jnp.inf, low, 0)
         return num.add_pairs((high, low), (-jnp.log(self.sum), jnp.zeros_like(self.sum)))
 
+    def support(self) -> Array:
+        """Where the mass is not 0."""
+        return self.values > -jnp.inf
+
+    def centred(self, slope: Array, mass: Array, whole: Array, others: Array) -> Array:
+        """The derivative by logits from that by log-masses: slope - mass sum(slope).
+
+        Where one outcome has nearly all the mass the difference cancels there; it is minus the sum
+        of the other entries, m sum(slope) - (sum of the others' slopes) with m the others' mass.
+        """
+        rest = self.others / self.sum
+        return jnp.where(self.likeliest(), rest * whole - others, slope - mass * whole)
+
+    def likeliest(self) -> Array:
+        """The outcome of the largest mass, if there is one such outcome."""
+        return (self.values == self.top) & (self.ties == 1)
+
 
 def _two_diff(a: Array, b: Array) -> tuple[Array, Array]:
     """a - b as a pair, for finite numbers."""
@@ -94,37 +111,29 @@ def _fold(x: Array) -> Array:
     return x.reshape(rows, steps, lanes)
 
 
-def _normalised(x: Array) -> _Folded:
+def _normalised(x: Array) -> Normalised:
     values = _fold(x)
     top = _over(values, jnp.max)
     ties = _over((values == top).astype(values.dtype), jnp.sum)
     others = _over(jnp.where(values == top, 0, jnp.exp(values - top)), jnp.sum)
-    return _Folded(values, top, ties, others)
+    return Normalised(values, top, ties, others)
 
 
-def _pair(p: _Folded, q: _Folded, rough: bool) -> Pair:
+def pair_of(p: Normalised, q: Normalised, error: Array | float) -> Pair:
+    """The pair of two rows; `error` is what the sum of p - q is without it."""
     gap, gap_low = _two_diff(p.top, q.top)
     centre, centre_low = num.two_sum(gap, jnp.log(p.sum / q.sum))
-    centre_low = centre_low + gap_low
     high, low = _two_diff(p.values, q.values)
-    some_p, some_q = p.values > -jnp.inf, q.values > -jnp.inf
+    some_p, some_q = p.support(), q.support()
     both = some_p & some_q
     raw_p, raw_q = p.masses(), q.masses()
     mass_p, mass_q = jnp.where(both, raw_p, 1), jnp.where(both, raw_q, 1)
-
-    def relative(centre_low: Array) -> tuple[Array, Array, Array]:
-        """The log-ratio as a pair, and p - q from it."""
-        rest = jnp.where(both, low - centre_low, 0)
-        ratio, ratio_low = num.two_sum(jnp.where(both, high - centre, 0), rest)
-        near = jnp.abs(ratio) <= 0.5
-        small = jnp.where(near, jnp.abs(ratio), 0)
-        change = jnp.where(ratio < 0, mass_q, -mass_p) * num.expm1_near(-small)
-        return ratio, ratio_low, jnp.where(near, change, mass_p - mass_q)
-
-    ratio, ratio_low, difference = relative(centre_low)
-    if rough:
-        error = _over(jnp.where(both, difference, raw_p - raw_q), jnp.sum)
-        ratio, ratio_low, difference = relative(centre_low + error)
+    rest = jnp.where(both, low - (centre_low + gap_low + error), 0)
+    ratio, ratio_low = num.two_sum(jnp.where(both, high - centre, 0), rest)
+    near = jnp.abs(ratio) <= 0.5
+    small = jnp.where(near, jnp.abs(ratio), 0)
+    change = jnp.where(ratio < 0, mass_q, -mass_p) * num.expm1_near(-small)
+    difference = jnp.where(near, change, mass_p - mass_q)
     log_p, log_q = p.log_mass(), q.log_mass()
     return Pair(
         raw_p,
@@ -137,6 +146,16 @@ def _pair(p: _Folded, q: _Folded, rough: bool) -> Pair:
         *(jnp.where(some_p, x, 0) for x in log_p),
         *(jnp.where(some_q, x, 0) for x in log_q),
     )
+
+
+def excess(p: Normalised, q: Normalised) -> Array:
+    """p - q of every outcome, whose sum is the error common to all log-ratios."""
+    pair = pair_of(p, q, 0)
+    return jnp.where(p.support() & q.support(), pair.difference, pair.raw_p - pair.raw_q)
+
+
+def _pair(p: Normalised, q: Normalised, rough: bool) -> Pair:
+    return pair_of(p, q, _over(excess(p, q), jnp.sum) if rough else 0)
 
 
 def _spread(x: Array) -> Array:
@@ -157,7 +176,7 @@ def value(statistic: Statistic, operands: Operands) -> tuple[Array, Array]:
         found, stand = _renyi(parameters, p, q)
     else:
         pair = _pair(p, q, parameters.rough)
-        terms = entries(parameters, pair, p.values > -jnp.inf, q.values > -jnp.inf)
+        terms = entries(parameters, pair, p.support(), q.support())
         found = _over(terms, jnp.sum)
         stand = _stand(parameters, p, q, found)
     return found[:, 0, 0], jnp.all(stand)
@@ -170,12 +189,7 @@ def pull(
     known: Array,
     cotangent: Array,
 ) -> tuple[list[Array], Array]:
-    """The cotangents of the logits that move, and whether all of them stand.
-
-    With g = d D/d log(mass) of an outcome the cotangent is g - mass sum g. Where one outcome has
-    nearly all the mass the difference cancels there; it is minus the sum of the others' entries,
-    m sum g - (sum of the others' g) with m the others' mass.
-    """
+    """The cotangents of the logits that move, and whether all of them stand."""
     parameters, side_p, side_q = operands
     parameters = jax.tree.map(_spread, parameters)
     size = side_p.values.shape[-1]
@@ -191,26 +205,25 @@ def pull(
         if not moves:
             continue
         slope = lax.optimization_barrier(slope)  # kept: it is read three times
-        likeliest = (side.values == side.top) & (side.ties == 1)
-        whole, others = _over(slope, jnp.sum), _over(jnp.where(likeliest, 0, slope), jnp.sum)
+        whole = _over(slope, jnp.sum)
+        others = _over(jnp.where(side.likeliest(), 0, slope), jnp.sum)
         stand &= jnp.isfinite(others)
-        rest = side.others / side.sum
-        centred = jnp.where(likeliest, rest * whole - others, slope - mass * whole)
+        centred = side.centred(slope, mass, whole, others)
         results.append(_unfold(centred * cotangent[:, None, None], size))
     return results, jnp.all(stand)
 
 
 def _slopes(
-    divergence: Separable, p: _Folded, q: _Folded, side_p: Side, side_q: Side, total: Array
+    divergence: Separable, p: Normalised, q: Normalised, side_p: Side, side_q: Side, total: Array
 ) -> tuple[Array, Array, Array]:
     """The derivatives of a sum by the logarithms of the masses, and which rows stand."""
     pair = _pair(p, q, divergence.rough)
-    some_p, some_q = p.values > -jnp.inf, q.values > -jnp.inf
+    some_p, some_q = p.support(), q.support()
     by_p, by_q = partials(divergence, pair, side_p, side_q, some_p, some_q)
     return by_p, by_q, _stand(divergence, p, q, total)
 
 
-def _renyi(alpha: Array, p: _Folded, q: _Folded) -> tuple[Array, Array]:
+def _renyi(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array]:
     """Renyi's divergence from log S, in blocks with rows near each other from a sum as well."""
     _, log_sum = _affinity(alpha, p, q)
     apart = _apart(alpha, log_sum)
@@ -227,7 +240,7 @@ def _renyi(alpha: Array, p: _Folded, q: _Folded) -> tuple[Array, Array]:
 
 
 def _renyi_slopes(
-    alpha: Array, p: _Folded, q: _Folded, side_p: Side, side_q: Side
+    alpha: Array, p: Normalised, q: Normalised, side_p: Side, side_q: Side
 ) -> tuple[Array, Array, Array]:
     share, log_sum = _affinity(alpha, p, q)
     apart = _apart(alpha, log_sum)
@@ -245,13 +258,13 @@ def _renyi_slopes(
     return lax.cond(jnp.all(apart), lambda: (by_p, by_q, apart), closer)
 
 
-def _alpha_sum(alpha: Array, p: _Folded, q: _Folded) -> Array:
+def _alpha_sum(alpha: Array, p: Normalised, q: Normalised) -> Array:
     divergence = Alpha(alpha)
-    some = p.values > -jnp.inf, q.values > -jnp.inf
+    some = p.support(), q.support()
     return _over(entries(divergence, _pair(p, q, divergence.rough), *some), jnp.sum)
 
 
-def _affinity(alpha: Array, p: _Folded, q: _Folded) -> tuple[Array, Array]:
+def _affinity(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array]:
     """p^alpha q^(1 - alpha) as parts of their sum S, and log S of masses that add up to 1."""
     (a, a_low), (b, b_low) = _two_diff(p.values, p.top), _two_diff(q.values, q.top)
     both = (a > -jnp.inf) & (b > -jnp.inf)
@@ -260,9 +273,8 @@ def _affinity(alpha: Array, p: _Folded, q: _Folded) -> tuple[Array, Array]:
     high, low = num.two_product(alpha, gap)
     high, more = num.two_sum(jnp.where(both, b, 0), high)
     low = low + alpha * gap_low + more + jnp.where(both, b_low, 0)
-    weight = jnp.where(
-        both, jnp.exp(high) * (1 + low), jnp.where((alpha > 1) & (a > b), jnp.inf, 0)
-    )
+    endless = (alpha > 1) & (a > b)
+    weight = jnp.where(both, jnp.exp(high) * (1 + low), jnp.where(endless, jnp.inf, 0))
     total = _over(weight, jnp.sum)
     logs = map(num.log_pair, (total, p.sum, q.sum))
     (whole, whole_low), (of_p, of_p_low), (of_q, of_q_low) = logs
@@ -278,7 +290,7 @@ def _apart(alpha: Array, log_sum: Array) -> Array:
     return (size >= APART * jnp.maximum(1, alpha)) & (size < 80) & (alpha > 0)
 
 
-def _stand(divergence: Separable, p: _Folded, q: _Folded, total: Array) -> Array:
+def _stand(divergence: Separable, p: Normalised, q: Normalised, total: Array) -> Array:
     """Which rows are right: finite, not near, and with some outcome that has a finite logit."""
     top = jnp.maximum(jnp.abs(p.top), jnp.abs(q.top))
     gentle = jnp.asarray(divergence.steepness()) <= STEEP

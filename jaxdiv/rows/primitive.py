@@ -26,8 +26,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from . import reference
-from .dispatch import evaluate
-from .statistic import Operands, Statistic
+from .dispatch import evaluate, interpreter_effects
+from .statistic import Operands, Statistic, wide_dtype
 
 value_p = Primitive("row_statistic")
 push_p = Primitive("row_statistic_push")
@@ -42,20 +42,21 @@ def statistic_of(statistic: Statistic, implementation: str, operands: Operands) 
     return value_p.bind(*leaves, **static)
 
 
-def _value(*leaves, tree, statistic, implementation):
-    return evaluate("value", implementation, statistic, jax.tree.unflatten(tree, leaves))
+def _value(*leaves, platform, tree, statistic, implementation):
+    operands = jax.tree.unflatten(tree, leaves)
+    return evaluate("value", implementation, platform, statistic, operands)
 
 
-def _push(*arrays, tree, statistic, implementation, moving):
+def _push(*arrays, platform, tree, statistic, implementation, moving):
     leaves, known, *dots = _split(arrays, moving)
-    operands = jax.tree.unflatten(tree, leaves)
-    return evaluate("push", implementation, statistic, operands, known, dots, moving=moving)
+    given = statistic, jax.tree.unflatten(tree, leaves), known, dots
+    return evaluate("push", implementation, platform, *given, moving=moving)
 
 
-def _pull(*arrays, tree, statistic, implementation, moving):
+def _pull(*arrays, platform, tree, statistic, implementation, moving):
     leaves, known, cotangent = _split(arrays, moving)
-    operands = jax.tree.unflatten(tree, leaves)
-    return evaluate("pull", implementation, statistic, operands, known, cotangent, moving=moving)
+    given = statistic, jax.tree.unflatten(tree, leaves), known, cotangent
+    return evaluate("pull", implementation, platform, *given, moving=moving)
 
 
 def _split(arrays, moving):
@@ -74,7 +75,7 @@ def _rows(leaves, tree) -> Any:
 
 def _abstract_rows(*arrays, tree, **_):
     rows = _rows(arrays[: tree.num_leaves], tree)
-    return rows.update(shape=rows.shape[:-1])
+    return rows.update(shape=rows.shape[:-1], dtype=wide_dtype(rows.dtype))
 
 
 def _abstract_pull(*arrays, moving, **_):
@@ -82,15 +83,24 @@ def _abstract_pull(*arrays, moving, **_):
 
 
 @functools.lru_cache(maxsize=1024)
-def _compiled(function, **static):
-    return jax.jit(functools.partial(function, **static))
+def _compiled(primitive, **static):
+    return jax.jit(functools.partial(primitive.bind, **static))
 
 
 def _define(primitive, function, abstract) -> None:
-    primitive.def_abstract_eval(abstract)
-    primitive.def_impl(lambda *arrays, **static: _compiled(function, **static)(*arrays))
+    def with_effects(*arrays, implementation, **static):
+        # Pallas's interpreter keeps the memory of its GPU on the host, and calls it in order.
+        interpreted = implementation == "mosaic_gpu_interpret" and primitive is not push_p
+        return abstract(*arrays, **static), interpreter_effects() if interpreted else set()
+
+    primitive.def_effectful_abstract_eval(with_effects)
+    primitive.def_impl(lambda *arrays, **static: _compiled(primitive, **static)(*arrays))
     several = primitive.multiple_results
-    mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=several))
+    # A rule for each platform: the kernels of one are not traced when another is lowered for.
+    for platform in ("cpu", "cuda", None):
+        known = functools.partial(function, platform=platform or "neither cpu nor cuda")
+        rule = mlir.lower_fun(known, multiple_results=several)
+        mlir.register_lowering(primitive, rule, platform=platform)
 
 
 _define(value_p, _value, _abstract_rows)

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .statistic import Moving, Operands, Statistic, tangents_of
+from .statistic import Moving, Operands, Statistic, tangents_of, widened
 
 
 def value(statistic: Statistic, operands: Operands) -> Array:
     """The statistic of every row."""
-    return statistic.value(*operands)
+    return statistic.value(*widened(operands))
 
 
 def push(
@@ -19,7 +19,8 @@ def push(
 ) -> Array:
     """Its derivative along the tangents of the moving leaves; `known` is the statistic."""
     del known
-    return statistic.tangent(operands, tangents_of(operands, moving, dots))
+    operands = widened(operands)
+    return statistic.tangent(operands, tangents_of(operands, moving, widened(list(dots))))
 
 
 def pull(

@@ -31,6 +31,17 @@ class Statistic:
     tangent: Callable[[Operands, tuple[Any, Any, Any]], Array]
 
 
+def wide_dtype(dtype: Any) -> Any:
+    """What numbers of a dtype are computed in: float32 at least."""
+    low = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
+    return jnp.dtype("float32") if low else dtype
+
+
+def widened(x: Any) -> Any:
+    """A pytree whose low-precision numbers are float32. Paths read them as they are stored."""
+    return jax.tree.map(lambda leaf: leaf.astype(wide_dtype(leaf.dtype)), x)
+
+
 def tangents_of(operands: Operands, moving: Moving, dots: Any) -> tuple[Any, Any, Any]:
     """Tangents of the three operands from those of their moving leaves; None for what is still."""
     dots, flags = iter(dots), iter(moving)

@@ -1,0 +1,352 @@
+"""A function of one outcome as a list of elementwise operations, to be run on tiles of many.
+
+A GPU kernel knows fewer operations than XLA, and no function with a derivative rule of its own. So
+the function is traced with one number in each place; calls are opened; what depends on parameters
+alone is computed outside of the kernel, into a table of numbers; and what remains is a list of
+operations in which every number stands for a tile. Arrays in the function, such as the points of
+a quadrature, become as many numbers.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.core import Tracer
+from jax.extend.core import Literal
+
+from .. import _numerics as num
+
+
+class Unsupported(Exception):
+    """A function that has no form as elementwise operations; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Number:
+    """An input (named), a constant, a place in the table of known numbers, or an operation."""
+
+    dtype: Any
+    wide: bool  # whether it differs from outcome to outcome
+    source: Any = None
+    operation: Any = None
+    operands: tuple["_Number", ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """Operations in the order of their evaluation, and which of them are the results."""
+
+    numbers: tuple[_Number, ...]
+    results: tuple[_Number, ...]
+
+    def of_row(self, inputs: Mapping[str, Array], table: Callable[[int], Array]) -> dict:
+        """The values of what is the same for all outcomes of a row."""
+        known: dict[_Number, Array] = {}
+        for number in self.numbers:
+            if not number.wide:
+                known[number] = _value(number, known, inputs, table, None)
+        return known
+
+    def of_tile(self, known: dict, inputs: Mapping[str, Array], shape: tuple) -> list[Array]:
+        """The results for a tile, given those of `of_row`."""
+        known = dict(known)
+        for number in self.numbers:
+            if number.wide:
+                known[number] = _value(number, known, inputs, None, shape)
+        return [_broadcast(known[result], shape) for result in self.results]
+
+
+def _broadcast(x: Array, shape: tuple | None) -> Array:
+    return x if shape is None or jnp.ndim(x) else jnp.broadcast_to(x, shape)
+
+
+def _value(number: _Number, known, inputs, table, shape) -> Array:
+    if number.operation is None:
+        if isinstance(number.source, str):
+            return inputs[number.source]
+        if isinstance(number.source, int):
+            found = table(number.source)
+            return found if number.dtype == jnp.float32 else _from_float(found, number.dtype)
+        return jnp.asarray(number.source, number.dtype)
+    primitive, params = number.operation
+    return primitive.bind(*(_broadcast(known[x], shape) for x in number.operands), **params)
+
+
+def _from_float(x: Array, dtype: Any) -> Array:
+    return x != 0 if dtype == jnp.bool_ else lax.bitcast_convert_type(x, dtype)
+
+
+def _as_float(x: Array) -> Array:
+    if x.dtype == jnp.float32:
+        return x
+    return x.astype(jnp.float32) if x.dtype == jnp.bool_ else lax.bitcast_convert_type(x, "float32")
+
+
+def program(
+    function: Callable[..., Sequence[Array]],
+    parameters: Sequence[Array],
+    inputs: Mapping[str, bool],
+    first: int = 0,
+) -> tuple[Program, list[Array]]:
+    """The program of function(parameters, **inputs), and its numbers in a table, in float32.
+
+    Parameters are scalars. Inputs are float32 scalars; of each is said whether it differs from
+    outcome to outcome. The program finds its numbers in the table from place `first` on.
+    """
+    scalar = jax.ShapeDtypeStruct((), jnp.float32)
+    with jax.enable_x64(False):
+        like = [jax.ShapeDtypeStruct((), jnp.result_type(x)) for x in parameters]
+        closed = jax.make_jaxpr(function)(like, **dict.fromkeys(inputs, scalar))
+    builder = _Builder(first)
+    # Keyword arguments are flattened in the order of their names.
+    places = [builder.input(name, inputs[name]) for name in sorted(inputs)]
+    found = builder.walk(closed.jaxpr, closed.consts, [*parameters, *places])
+    results = tuple(builder.numbers_of(x).item() for x in found)
+    return Program(builder.needed(results), results), builder.table
+
+
+_CALLS = {
+    *("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"),
+    *("custom_vjp_call_jaxpr", "checkpoint", "remat", "remat2"),
+}
+_ELEMENTWISE = {
+    *("add", "sub", "mul", "div", "max", "min", "neg", "abs", "sign", "exp", "exp2", "log"),
+    *(
+        "log2",
+        "tanh",
+        "logistic",
+        "sqrt",
+        "rsqrt",
+        "sin",
+        "cos",
+        "integer_pow",
+        "square",
+        "select_n",
+    ),
+    *("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "clamp", "convert_element_type"),
+    *("bitcast_convert_type", "shift_left", "shift_right_logical", "shift_right_arithmetic"),
+    *("erf", "select_n"),
+}
+_REDUCTIONS = {
+    "reduce_sum": lax.add_p,
+    "reduce_prod": lax.mul_p,
+    "reduce_max": lax.max_p,
+    "reduce_min": lax.min_p,
+    "reduce_and": lax.and_p,
+    "reduce_or": lax.or_p,
+}
+_DTYPES = (jnp.float32, jnp.int32, jnp.bool_)
+
+
+def _pow(x: Array, y: Array) -> Array:
+    """x^y for x >= 0 from the logarithm as a pair; NaN for x < 0."""
+    positive = (x >= jnp.finfo(x.dtype).tiny) & (x < jnp.inf)
+    hi, lo = num.log_pair(jnp.where(positive, x, 1))
+    head, tail = num.two_product(y, hi)
+    inside = num.exp_pair(head, tail + y * lo)
+    # 0^y and inf^y.
+    edge = jnp.where((y > 0) == (x > 1), jnp.inf, 0)
+    outside = jnp.where(x >= 0, jnp.where(y == 0, 1, edge), jnp.nan)
+    return jnp.where(positive, inside, outside).astype(x.dtype)
+
+
+def _float_pow(x: Array, y: Array) -> Array:
+    return _pow(x, y.astype(x.dtype))
+
+
+def _cbrt(x: Array, **_: Any) -> Array:
+    return jnp.sign(x) * _pow(jnp.abs(x), jnp.full_like(x, 1 / 3))
+
+
+def _convert(x: Array, *, new_dtype: Any, **_: Any) -> Array:
+    if x.dtype == jnp.bool_:
+        return jnp.where(x, jnp.ones((), new_dtype), jnp.zeros((), new_dtype))
+    return x != 0
+
+
+# What a kernel doesn't know, by what it knows.
+_REWRITES: dict[str, Callable[..., Array]] = {
+    "expm1": lambda x, **_: num.expm1(x),
+    "log1p": lambda x, **_: num.log1p(x),
+    "pow": _float_pow,
+    "cbrt": _cbrt,
+    "is_finite": lambda x: jnp.abs(x) < jnp.inf,
+    "not": lambda x: x ^ True if x.dtype == jnp.bool_ else x ^ -1,
+}
+
+
+class _Builder:
+    def __init__(self, first: int):
+        self.numbers: list[_Number] = []
+        self.table: list[Array] = []
+        self._first = first
+        self._made: dict[Any, _Number] = {}
+        self._kept: list[Array] = []  # so that their ids stay theirs
+
+    def _new(self, key: Any, **fields: Any) -> _Number:
+        try:
+            found = self._made.get(key)
+        except TypeError:  # parameters that have no hash
+            found, key = None, object()
+        if found is None:
+            found = self._made[key] = _Number(**fields)
+            self.numbers.append(found)
+        return found
+
+    def input(self, name: str, wide: bool) -> np.ndarray:
+        number = self._new(name, dtype=jnp.dtype("float32"), wide=wide, source=name)
+        return _boxed(number)
+
+    def numbers_of(self, x: Any) -> np.ndarray:
+        """An array of numbers, from one or from known values."""
+        if _is_numbers(x):
+            return x
+        dtype = jnp.dtype(x.dtype)
+        if dtype not in _DTYPES:
+            raise Unsupported(f"its numbers are {dtype}")
+        boxes = np.empty(np.shape(x), object)
+        if not isinstance(x, Tracer):
+            for i, value in np.ndenumerate(np.asarray(x)):
+                key = (dtype, value.tobytes())
+                boxes[i] = self._new(key, dtype=dtype, wide=False, source=value)
+            return boxes
+        self._kept.append(x)
+        for i in np.ndindex(boxes.shape):
+            key = (id(x), i)
+            if key not in self._made:
+                self.table.append(_as_float(x[i]))
+            place = self._first + len(self.table) - 1
+            boxes[i] = self._new(key, dtype=dtype, wide=False, source=place)
+        return boxes
+
+    def needed(self, results: Sequence[_Number]) -> tuple[_Number, ...]:
+        used = set(results)
+        for number in reversed(self.numbers):
+            if number in used:
+                used.update(number.operands)
+        return tuple(number for number in self.numbers if number in used)
+
+    def walk(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
+        """The results of a jaxpr, each known or an array of numbers."""
+        values = dict(zip(jaxpr.constvars, consts, strict=True))
+        values.update(zip(jaxpr.invars, args, strict=True))
+
+        def read(x: Any) -> Any:
+            return np.asarray(x.val, x.aval.dtype) if isinstance(x, Literal) else values[x]
+
+        for equation in jaxpr.eqns:
+            found = self._equation(equation, [read(x) for x in equation.invars])
+            values.update(zip(equation.outvars, found, strict=True))
+        return [read(x) for x in jaxpr.outvars]
+
+    def _equation(self, equation: Any, args: list[Any]) -> list[Any]:
+        name, params = equation.primitive.name, equation.params
+        if name in _CALLS:
+            inner = next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params)
+            return self.walk(getattr(inner, "jaxpr", inner), getattr(inner, "consts", ()), args)
+        if not any(map(_is_numbers, args)):
+            return _known(equation, args)
+        if name == "convert_element_type":
+            ends = args[0].flat[0].dtype if args[0].size else None, params["new_dtype"]
+            rewrite = _convert if ends[0] != ends[1] and jnp.bool_ in ends else None
+        else:
+            rewrite = _REWRITES.get(name)
+        if rewrite is not None:
+            like = [jax.ShapeDtypeStruct(x.aval.shape, x.aval.dtype) for x in equation.invars]
+            with jax.enable_x64(False):
+                closed = jax.make_jaxpr(lambda *x: rewrite(*x, **params))(*like)
+            return self.walk(closed.jaxpr, closed.consts, args)
+        args = list(map(self.numbers_of, args))
+        if name in _ELEMENTWISE:
+            return [self._operation(equation.primitive, params, args, equation.outvars[0].aval)]
+        if name in _REDUCTIONS:
+            return [self._reduced(_REDUCTIONS[name], args[0], params["axes"])]
+        return [_arranged(name, params, args)]
+
+    def _operation(self, primitive: Any, params: Any, args: Sequence[Any], aval: Any) -> np.ndarray:
+        if jnp.dtype(aval.dtype) not in _DTYPES:
+            raise Unsupported(f"{primitive.name} makes numbers of {aval.dtype}")
+        boxes = np.empty(aval.shape, object)
+        args = [np.broadcast_to(x, aval.shape) for x in args]
+        options = tuple(sorted(params.items()))
+        for i in np.ndindex(boxes.shape):
+            operands = tuple(x[i] for x in args)
+            boxes[i] = self._new(
+                (primitive, options, tuple(map(id, operands))),
+                dtype=jnp.dtype(aval.dtype),
+                wide=any(x.wide for x in operands),
+                operation=(primitive, params),
+                operands=operands,
+            )
+        return boxes
+
+    def _reduced(self, primitive: Any, x: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+        """By halves, which rounds less than one after another."""
+        kept = [i for i in range(x.ndim) if i not in axes]
+        terms = x.transpose(*axes, *kept).reshape(-1, *(x.shape[i] for i in kept))
+        while len(terms) > 1:
+            half = len(terms) // 2
+            like = jax.ShapeDtypeStruct(terms[:half].shape, x.flat[0].dtype)
+            sums = self._operation(primitive, {}, [terms[:half], terms[half : 2 * half]], like)
+            terms = np.concatenate([sums, terms[2 * half :]])
+        return terms.reshape(terms.shape[1:]) if kept else _boxed(terms[0])
+
+
+def _boxed(number: _Number) -> np.ndarray:
+    box = np.empty((), object)
+    box[()] = number
+    return box
+
+
+def _is_numbers(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype == object
+
+
+def _known(equation: Any, args: list[Any]) -> list[Any]:
+    """An operation on what is known outside of the kernel."""
+
+    def bind() -> Any:
+        return equation.primitive.bind(*args, **equation.params)
+
+    if any(isinstance(x, Tracer) for x in args):
+        found = bind()
+    else:
+        with jax.ensure_compile_time_eval():
+            found = bind()
+    return list(found) if equation.primitive.multiple_results else [found]
+
+
+def _arranged(name: str, params: Any, args: Sequence[np.ndarray]) -> np.ndarray:
+    """Numbers put elsewhere."""
+    x = args[0]
+    match name:
+        case "broadcast_in_dim":
+            shape, places = params["shape"], params["broadcast_dimensions"]
+            spread = [1] * len(shape)
+            for size, place in zip(x.shape, places, strict=True):
+                spread[place] = size
+            return np.broadcast_to(x.reshape(spread), shape)
+        case "reshape" if params["dimensions"] is None:
+            return x.reshape(params["new_sizes"])
+        case "squeeze":
+            return np.squeeze(x, params["dimensions"])
+        case "expand_dims":
+            return np.expand_dims(x, params["dimensions"])
+        case "transpose":
+            return x.transpose(params["permutation"])
+        case "concatenate":
+            return np.concatenate(args, params["dimension"])
+        case "rev":
+            return np.flip(x, params["dimensions"])
+        case "slice":
+            steps = params["strides"] or (1,) * x.ndim
+            ranges = zip(params["start_indices"], params["limit_indices"], steps, strict=True)
+            return x[tuple(slice(*r) for r in ranges)]
+        case "copy" | "copy_p" | "optimization_barrier" | "stop_gradient" | "reduce_precision":
+            return x
+        case _:
+            raise Unsupported(f"{name} has no form in a kernel")
