@@ -236,7 +236,10 @@ class _Builder:
         values.update(zip(jaxpr.invars, args, strict=True))
 
         def read(x: Any) -> Any:
-            return np.asarray(x.val, x.aval.dtype) if isinstance(x, Literal) else values[x]
+            if not isinstance(x, Literal):
+                return values[x]
+            aval: Any = x.aval
+            return np.asarray(x.val, aval.dtype)
 
         for equation in jaxpr.eqns:
             found = self._equation(equation, [read(x) for x in equation.invars])
