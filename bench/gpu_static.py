@@ -1,46 +1,44 @@
-"""What XLA makes of divergences for an H100, without one: kernels, memory, registers, traffic.
+"""What programs for an H100 read, write, keep and spill: compiled without one, nothing is timed.
 
-A kernel reads its operands and writes its results once, so that the traffic of a program is the
-sum of theirs; loops that recompute rows near each other, which most calls never enter, are left
-out. A unit is the size of both inputs. Times are predicted, from bytes alone.
+Traffic is counted in the optimised program: the operands and results of its kernels, which for the
+kernels of jaxdiv is what they copy. Rows near p = q, which the reference path computes again, are
+taken to be none. A predicted time is the traffic over a measured bandwidth of copies; it says
+nothing of arithmetic, by which a kernel may be slower.
 """
 
+import importlib.util
+import math
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from . import report, speed
+import jaxdiv as jd
 
+from . import report
+
+BANDWIDTH = 3.0e12  # bytes a second that a copy reaches on an H100 SXM
 SHAPES = (((8192, 128256), "bfloat16"), ((16384, 32768), "float32"), ((65536, 128), "float32"))
-QUICK = (((8192, 128256), "bfloat16"),)
-BYTES_PER_SECOND = 3.0e12  # a copy on an H100 SXM, as others measured it
-_TARGET = Path(__file__).with_name("h100.txtpb")
-_BITS = {"pred": 8, "bf16": 16, "f16": 16}
-_SHAPE = re.compile(r"(pred|[a-z]+\d+)\[([\d,]*)\]")
-_LINE = re.compile(r"^  (?:ROOT )?%([\w.-]+) = (.*?) ([\w-]+)\((.*?)\)(?:,|$)")
-_MOVES = {"fusion", "custom-call", "reduce", "copy", "transpose", "sort", "convert", "broadcast"}
+QUICK = (((64, 1024), "float32"),)
+MODES = ("value", "value and gradient")
+# Units of both inputs: read once, or once in each of two passes with one gradient written.
+FLOOR = {"value": 1.0, "value and gradient": 2.5}
+OURS, PLAIN = "jaxdiv", "log_softmax formula"
+_TARGET = Path(__file__).parent / "h100_sxm.txtpb"
 
-CALLS: dict[str, dict[str, Callable[[Any, Any], Any]]] = {
-    name: {call: f for call, package, f in speed.CONTESTANTS[name] if call in ("jaxdiv", _plain)}
-    for name, _plain in (
-        ("KL", "log_softmax formula"),
-        ("Reverse KL", "log_softmax formula"),
-        ("JS", "log_softmax formula"),
-        ("Total variation", "softmax formula"),
-        ("Cross-entropy", "log_softmax formula"),
-        ("Rényi 1/2", "log_softmax formula"),
-    )
-}
+
+def available() -> bool:
+    """Whether XLA's compiler for NVIDIA GPUs is installed."""
+    return any(importlib.util.find_spec(f"jax_cuda{n}_plugin") for n in (12, 13))
 
 
 def h100() -> Any:
-    """The sharding of arrays on an H100 that need not be there; needs the CUDA plugin."""
+    """An H100 to compile for, as a sharding."""
     from jax.experimental import topologies
 
     topology = topologies.get_topology_desc(
@@ -49,131 +47,164 @@ def h100() -> Any:
     return jax.sharding.SingleDeviceSharding(topology.devices[0])
 
 
-def bytes_of(shapes: str) -> int:
-    """The bytes of all arrays in a piece of a program's text."""
-    total = 0
-    for dtype, dimensions in _SHAPE.findall(shapes):
-        bits = _BITS.get(dtype) or int(re.sub(r"\D", "", dtype))
-        count = 1
-        for size in filter(None, dimensions.split(",")):
-            count *= int(size)
-        total += count * bits // 8
-    return total
+def compiled(f: Callable[..., Any], *args: Any) -> tuple[Any, list[dict[str, int]]]:
+    """A program for an H100 and the registers and spilled bytes of its Mosaic kernels."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"MOSAIC_GPU_DUMP_TO": folder, "MOSAIC_GPU_DUMP_PTXAS": "1"}
+        before = {name: os.environ.get(name) for name in options}
+        os.environ.update(options)
+        try:
+            program = jax.jit(f).lower(*args).compile()
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name)
+                os.environ.update({} if value is None else {name: value})
+        reports = [path.read_text() for path in sorted(Path(folder).glob("*.ptxas"))]
+    return program, [_ptxas(text) for text in reports]
 
 
-def traffic(text: str) -> dict[str, int]:
-    """Kernels of a compiled program's entry, and the bytes that they read and write."""
-    body = text[text.index("\nENTRY ") :]
+def _ptxas(text: str) -> dict[str, int]:
+    spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", text)
+    registers = re.findall(r"[Uu]sed (\d+) registers", text)
+    return {"registers": max(map(int, registers)), "spills": sum(map(int, spills))}
+
+
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "f32": 4, "s32": 4, "u32": 4, "f64": 8}
+_LINE = re.compile(r"^\s*(?:ROOT )?%(\S+) = (\(.*?\)|\S+) ([\w-]+)\((.*?)\)(?:,|$)")
+
+
+def _size(text: str) -> int:
+    return sum(
+        _BYTES.get(dtype, 0) * math.prod(int(n) for n in shape.split(",") if n)
+        for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", text)
+    )
+
+
+def traffic(program: str) -> dict[str, int]:
+    """Kernels of an optimised program, and the bytes that they read and write."""
+    entry = program[program.index("\nENTRY") :]
     sizes: dict[str, int] = {}
-    found = {"kernels": 0, "read": 0, "written": 0, "loops": 0}
-    for line in body.splitlines():
-        match = _LINE.match(line)
-        if match is None:
-            continue
-        name, shape, operation, operands = match.groups()
-        sizes[name] = bytes_of(shape)
-        if operation in ("while", "conditional"):
-            found["loops"] += 1
-        if operation in _MOVES:
-            found["kernels"] += 1
-            found["written"] += sizes[name]
-            found["read"] += sum(sizes[x] for x in re.findall(r"%([\w.-]+)", operands))
+    found = {"kernels": 0, "read": 0, "written": 0}
+    for line in entry.splitlines()[2:]:
+        if match := _LINE.match(re.sub(r"/\*.*?\*/", "", line)):
+            name, kind, operation, operands = match.groups()
+            sizes[name] = _size(kind)
+            if operation in ("fusion", "custom-call", "reduce", "copy", "sort"):
+                found["kernels"] += 1
+                found["read"] += sum(sizes[x] for x in re.findall(r"%([\w.-]+)", operands))
+                found["written"] += sizes[name]
     return found
 
 
-def compiled(f: Callable[[Any, Any], Any], mode: str, shape: tuple[int, int], dtype: str) -> Any:
-    """A program for an H100, and what ptxas said of the Mosaic kernels in it."""
-    program = f if mode == speed.MODES[0] else jax.value_and_grad(lambda x, y: f(x, y).mean(), 1)
-    x = jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=h100())
-    with tempfile.TemporaryDirectory() as folder:
-        said = {"MOSAIC_GPU_DUMP_TO": folder, "MOSAIC_GPU_DUMP_PTXAS": "1"}
-        os.environ.update(said)
-        try:
-            found = jax.jit(program).lower(x, x).compile()
-        finally:
-            for name in said:
-                del os.environ[name]
-        reports = [path.read_text(errors="replace") for path in Path(folder).glob("*.ptxas")]
-    return found, "\n".join(reports)
+def _plain(name: str) -> Callable[[Any, Any], Any]:
+    from .speed import CONTESTANTS
+
+    formula = next(f for call, _, f in CONTESTANTS[name] if call.endswith("formula"))
+
+    def widened(a: Any, b: Any) -> Any:
+        return formula(a.astype(jnp.float32), b.astype(jnp.float32))
+
+    return widened
 
 
-def _cell(name: str, call: str, mode: str, shape: tuple[int, int], dtype: str) -> dict[str, Any]:
-    program, said = compiled(CALLS[name][call], mode, shape, dtype)
-    inputs = 2 * shape[0] * shape[1] * jnp.dtype(dtype).itemsize
-    found = traffic(program.as_text())
-    moved = found["read"] + found["written"]
-    numbers = {
-        key: [int(x) for x in re.findall(pattern, said)]
-        for key, pattern in (
-            ("registers", r"Used (\d+) registers"),
-            ("spills", r"(\d+) bytes spill stores"),
-        )
-    }
-    return {
-        "divergence": name,
-        "call": call,
-        "mode": mode,
-        "shape": list(shape),
-        "dtype": dtype,
-        "kernels": found["kernels"],
-        "loops": found["loops"],
-        "mosaic": len(numbers["registers"]),
-        "temporaries": program.memory_analysis().temp_size_in_bytes / inputs,
-        "registers": max(numbers["registers"], default=None),
-        "spilled_bytes": sum(numbers["spills"]) if numbers["spills"] else None,
-        "units_read": found["read"] / inputs,
-        "units_written": found["written"] / inputs,
-        "predicted_milliseconds": 1e3 * moved / BYTES_PER_SECOND,
-    }
+def _ours(divergence: Any) -> Callable[[Any, Any], Any]:
+    return lambda a, b: divergence(jd.Logits(a), jd.Logits(b))
+
+
+DIVERGENCES: dict[str, Any] = {
+    "KL": jd.KL(),
+    "Reverse KL": jd.Reverse(jd.KL()),
+    "Rényi 1/2": jd.Renyi(0.5),
+    "JS": jd.JensenShannon(),
+    "Total variation": jd.TotalVariation(),
+}
+
+
+def _cells(name: str, shape: tuple[int, int], dtype: str, place: Any) -> Iterator[dict[str, Any]]:
+    x = jax.ShapeDtypeStruct(shape, jnp.dtype(dtype), sharding=place)
+    both = 2 * math.prod(shape) * jnp.dtype(dtype).itemsize
+    logits = jd.Logits(jax.ShapeDtypeStruct(shape, jnp.dtype(dtype)))
+    path = jd.implementation_of(DIVERGENCES[name], logits, logits, platform="cuda")
+    for mode in MODES:
+        for call, f in ((OURS, _ours(DIVERGENCES[name])), (PLAIN, _plain(name))):
+
+            def mean(a: Any, b: Any, f: Callable[[Any, Any], Any] = f) -> Any:
+                return f(a, b).mean()
+
+            program, kernels = compiled(f if mode == "value" else jax.value_and_grad(mean, 1), x, x)
+            counted = traffic(program.as_text())
+            moved = counted["read"] + counted["written"]
+            # What is in a loop is not counted: the reference path keeps its rows in one.
+            known = call == PLAIN or path.name == "mosaic_gpu"
+            memory = program.memory_analysis()
+            yield {
+                "divergence": name,
+                "mode": mode,
+                "shape": list(shape),
+                "dtype": dtype,
+                "call": call,
+                "path": path.name if call == OURS else None,
+                "reason": path.reason if call == OURS else None,
+                "kernels": counted["kernels"],
+                "mosaic": kernels if call == OURS else [],
+                "temporaries": memory.temp_size_in_bytes / both,
+                "read": counted["read"] / both if known else None,
+                "written": counted["written"] / both if known else None,
+                "floor": FLOOR[mode],
+                "predicted_milliseconds": 1e3 * moved / BANDWIDTH if known else None,
+            }
 
 
 def measure(quick: bool = False) -> dict[str, Any]:
     """Everything that the table shows, as JSON holds it."""
-    names = ("KL",) if quick else CALLS
+    if not available():
+        raise SystemExit("gpu-static needs XLA's compiler for NVIDIA GPUs: pip install jax[cuda13]")
+    place = h100()
+    names = ["KL"] if quick else list(DIVERGENCES)
     cells = [
-        _cell(name, call, mode, shape, dtype)
+        cell
         for name in names
         for shape, dtype in (QUICK if quick else SHAPES)
-        for mode in speed.MODES
-        for call in CALLS[name]
+        for cell in _cells(name, shape, dtype, place)
     ]
-    return report.header("gpu-static", quick) | {
-        "target": "NVIDIA H100 80GB HBM3, by compilation",
-        "bytes_per_second": BYTES_PER_SECOND,
-        "cells": cells,
-    }
+    return report.header("gpu-static", quick) | {"bandwidth": BANDWIDTH, "cells": cells}
 
 
 def table(result: dict[str, Any]) -> str:
     """The table, made from the JSON alone."""
-    head = [
-        "", "shape", "call", "kernels", "temporaries", "registers", "spilled", "read", "written",
-        "predicted, ms",
-    ]  # fmt: skip
-    rows = [
-        [
-            f"{cell['divergence']}, {cell['mode']}",
-            "×".join(map(str, cell["shape"])) + " " + cell["dtype"],
-            cell["call"],
-            str(cell["kernels"]),
-            f"{100 * cell['temporaries']:.2g} %",
-            "–" if cell["registers"] is None else str(cell["registers"]),
-            "–" if cell["spilled_bytes"] is None else str(cell["spilled_bytes"]),
-            f"{cell['units_read']:.2f}",
-            f"{cell['units_written']:.2f}",
-            report.number(cell["predicted_milliseconds"]),
-        ]
-        for cell in result["cells"]
-    ]
+    head = ["", "shape", "call", "kernels", "registers", "spilled, B", "temporaries / inputs",
+            "read", "written", "floor", "predicted, ms"]  # fmt: skip
+    rows = []
+    for cell in result["cells"]:
+        kernels = cell["mosaic"]
+        path = "" if cell["path"] in (None, "mosaic_gpu") else f" ({cell['path']})"
+        rows.append(
+            [
+                f"{cell['divergence']}, {cell['mode']}",
+                f"{'×'.join(map(str, cell['shape']))} {cell['dtype']}",
+                cell["call"] + path,
+                str(cell["kernels"]),
+                ", ".join(str(kernel["registers"]) for kernel in kernels) or "–",
+                str(sum(kernel["spills"] for kernel in kernels)) if kernels else "–",
+                report.number(cell["temporaries"]),
+                *(
+                    "–" if cell[key] is None else f"{cell[key]:.2f}"
+                    for key in ("read", "written", "floor")
+                ),
+                report.number(cell["predicted_milliseconds"]),
+            ]
+        )
     return "\n\n".join(
         [
-            "# Compiled for an H100",
+            "# Programs for an H100, compiled and not run",
             report.circumstances(result),
-            f"{result['target']}: no such device ran. Temporaries are parts of both inputs; read "
-            "and written are in units of both inputs, summed over the kernels' operands and "
-            "results, without the loops that compute rows near each other again. Registers and "
-            "bytes spilled are ptxas's, of the Mosaic kernels. The times are **predicted**: bytes "
-            f"at {result['bytes_per_second'] / 1e12:g} TB/s, and nothing else.",
+            "Nothing here is a measured time. Compiled for an H100 SXM (compute capability 9.0) on "
+            "a machine without a GPU; the gradient is by q's logits. Read and written are the "
+            "operands and results of the kernels, in units of both inputs; the floor is one "
+            "reading, and for the gradient two readings and one array written. Predicted is the "
+            f"traffic over {result['bandwidth'] / 1e12:.1f} TB/s: arithmetic is not counted. "
+            "Registers and spills are ptxas' of jaxdiv's kernels. Rows that are near p = q, which "
+            "are computed a second time, are taken to be none.",
             report.markdown(head, rows),
         ]
     )

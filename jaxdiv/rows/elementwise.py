@@ -343,6 +343,8 @@ def _arranged(name: str, params: Any, args: Sequence[np.ndarray]) -> np.ndarray:
             return x.transpose(params["permutation"])
         case "concatenate":
             return np.concatenate(args, params["dimension"])
+        case "stack":
+            return np.stack(args, params["axis"] if "axis" in params else params["dimension"])
         case "rev":
             return np.flip(x, params["dimensions"])
         case "slice":

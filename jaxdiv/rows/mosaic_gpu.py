@@ -22,9 +22,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from .._f_divergences import Alpha
 from . import elementwise, lean, reference
 from .blocked import repaired
 from .pair import Side
+from .renyi import RENYI, of_sum, to_sum
 from .rule import SUM, entries, partials
 from .statistic import Moving, Operands, Statistic
 
@@ -104,9 +106,9 @@ def plan(
 
 def why_not(statistic: Statistic, operands: Operands) -> str | None:
     """Why this path hands a statistic over to the reference path; None if it does not."""
-    if statistic is not SUM:
+    if statistic not in (SUM, RENYI):
         return f"the statistic {statistic.name} has no kernel"
-    divergence, p, q = operands
+    divergence, p, q = _summed(statistic, operands)
     if not all(s.chart == "logits" and s.temperature is None for s in (p, q)):
         return "the sides are not logits at temperature 1"
     if p.values.dtype != q.values.dtype:
@@ -125,17 +127,21 @@ def why_not(statistic: Statistic, operands: Operands) -> str | None:
 
 def value(statistic: Statistic, operands: Operands, *, interpret: bool = False) -> Array:
     """The statistic of every row."""
-    divergence, p, q = operands
+    divergence, p, q = _summed(statistic, operands)
     made = plan(p.values.shape, p.values.dtype)
     assert isinstance(made, _Plan)
     programs, table = _programs(divergence, (), made.rows)
     total = _call(_value_kernel, made, programs, table, _flat(made, p, q), interpret)[0]
     total = total.reshape(p.values.shape[:-1])
+    found, stand = total, _stand(divergence, total)
+    if statistic is RENYI:
+        found, near_one = of_sum(operands[0], total)
+        stand &= near_one
 
     def near(operands: Operands) -> list[Array]:
         return [reference.value(statistic, operands)]
 
-    return repaired([total], _stand(divergence, total), near, operands)[0]
+    return repaired([found], stand, near, operands)[0]
 
 
 def push(
@@ -169,7 +175,11 @@ def pull(
         # A parameter's cotangent is a sum over the rows.
         return reference.pull(statistic, operands, known, cotangent, moving=moving)
     two = tuple(moves for moves, my in zip(moving, mine, strict=True) if my)
-    divergence = operands[0]
+    divergence = _summed(statistic, operands)[0]
+    total, weight, near_one = known, cotangent, True
+    if statistic is RENYI:
+        total, growth, near_one = to_sum(operands[0], known)
+        weight = growth * cotangent
     made = plan(p.values.shape, p.values.dtype)
     assert isinstance(made, _Plan)
     programs, table = _programs(divergence, two, made.rows)
@@ -178,17 +188,23 @@ def pull(
         made,
         programs,
         table,
-        (*_flat(made, p, q), cotangent.reshape(-1)),
+        (*_flat(made, p, q), weight.reshape(-1)),
         interpret,
     )
     found = [x.reshape(p.values.shape) for x in slopes]
-    stand = _stand(divergence, known) & (fine.reshape(known.shape) > 0)
+    stand = _stand(divergence, total) & (fine.reshape(known.shape) > 0) & near_one
 
     def near(operands: Operands, known: Array, cotangent: Array) -> list[Array]:
         rows = known[:, 0], cotangent[:, 0]
         return reference.pull(statistic, operands, *rows, moving=moving)
 
     return repaired(found, stand, near, operands, known[..., None], cotangent[..., None])
+
+
+def _summed(statistic: Statistic, operands: Operands) -> Operands:
+    """The operands of the sum that a kernel takes: Renyi's is a function of one."""
+    alpha, p, q = operands
+    return (Alpha(alpha), p, q) if statistic is RENYI else operands
 
 
 def _flat(made: _Plan, p: Side, q: Side) -> tuple[Array, Array]:
@@ -433,6 +449,14 @@ class _Row:
         self._fence()
         return [[told[block * _NUMBERS + i] for i in range(n)] for block in range(self.plan.blocks)]
 
+    def tell(self, array: Any, number: Array) -> None:
+        """Put a number of the row into global memory."""
+        import jax.experimental.pallas as pl
+
+        @pl.when(self.block == 0)
+        def _() -> None:
+            array[self.index] = number
+
     def _fence(self) -> None:
         """Orders the exchange in global memory: a barrier in shared memory alone does not."""
         if self.interpret:
@@ -565,7 +589,7 @@ def _value_kernel(row: _Row, programs: _Programs, inputs: Any, outputs: Any) -> 
     found = _centre(row, programs, row.normalisers())
     total = row.sums(programs.terms, found)[0]
     # NaN does not stand.
-    outputs[0][row.index] = jnp.where(_finite(found), total, jnp.nan)
+    row.tell(outputs[0], jnp.where(_finite(found), total, jnp.nan))
 
 
 def _pull_kernel(
@@ -586,4 +610,4 @@ def _pull_kernel(
         fine &= jnp.abs(given[f"rest_{side}"]) < jnp.inf
     row.replace(programs.results, given, moving)
     row.send(outputs[:-1], moving)
-    outputs[-1][row.index] = jnp.where(fine, 1.0, 0.0)
+    row.tell(outputs[-1], jnp.where(fine, 1.0, 0.0))

@@ -55,6 +55,20 @@ def _of_rows(alpha: Array, mass_p: Array, mass_q: Array, total: Array, far: Arra
     return jnp.where(near, value, far / jnp.where(one, 1, alpha - 1))
 
 
+def of_sum(alpha: Array, total: Array) -> tuple[Array, Array]:
+    """The divergence of distributions from their alpha-divergence, and which rows are near."""
+    _, excess, near = _excess(_row(alpha), jnp.ones_like(total), total)
+    return _row(alpha) * total * num.log1p_over(jnp.where(near, excess, 0)), near
+
+
+def to_sum(alpha: Array, value: Array) -> tuple[Array, Array, Array]:
+    """The alpha-divergence from Renyi's, Renyi's derivative by it, and which rows are near."""
+    alpha = _row(alpha)
+    power = (alpha - 1) * value
+    total = value * num.expm1_over(power) / alpha
+    return total, alpha * jnp.exp(-power), _excess(alpha, jnp.ones_like(total), total)[2]
+
+
 def _all_near(alpha: Array, mass_p: Array, mass_q: Array, total: Array) -> Array:
     m = alpha * mass_p + (1 - alpha) * mass_q
     return jnp.all(_excess(alpha, m, total)[2])
