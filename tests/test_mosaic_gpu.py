@@ -10,7 +10,7 @@ import pytest
 
 import jaxdiv as jd
 from bench import gpu_static
-from conftest import every, rest_slow
+from conftest import every
 from jaxdiv.rows import dispatch, elementwise, mosaic_gpu
 from jaxdiv.rows.rule import LOG_AFFINITY
 from oracles import from_logits, gradient, ulp_error
@@ -69,7 +69,7 @@ def path(divergence, a, b):
 SHAPES = [(3, PIECE), (1, PIECE + 1), (2, TILE), (2, TILE + 1), (3, TILE - 4), (1, 2 * TILE + 1)]
 
 
-@pytest.mark.parametrize("shape", rest_slow([(x,) for x in SHAPES], 2))
+@pytest.mark.parametrize("shape", every(SHAPES, [SHAPES[0], SHAPES[3]]))
 def test_shapes(shape):
     a, b = logits(shape)
     assert path(jd.KL(), a, b) == "mosaic_gpu"
@@ -285,7 +285,10 @@ def test_programs_are_the_function():
         (a,) = parameters
         points = jnp.linspace(0.1, 1.0, 5) * x + a
         parts = [jnp.expm1(x), jnp.log1p(y), jnp.power(y, a), jnp.cbrt(x), jnp.sum(jnp.exp(points))]
-        return [jax.nn.softplus(x) + jnp.max(jnp.stack(parts)) + sum(parts), x.astype(bool) * y]
+        return [
+            jax.nn.softplus(x) + jnp.max(jnp.stack(parts)) + sum(parts),
+            jnp.where(x.astype(bool), y, 0.0),
+        ]
 
     made, table = elementwise.program(f, [jnp.float32(1.3)], {"x": True, "y": True})
     rng = np.random.default_rng(0)
