@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("speed", "time of KL and JS from logits, and of importing the library"),
         ("soundness", "interval enclosures against arbitrary precision on random boxes"),
         ("verification", "time of proofs, of local checks and of the whole catalogue"),
+        ("gpu-static", "programs for an H100, compiled without one: traffic, registers, spills"),
         ("classify", "four losses on handwritten digits, from two starts"),
     ):
         command = commands.add_parser(name, help=text)
@@ -31,11 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     options = parser.parse_args(arguments)
 
-    from . import accuracy, classify, report, soundness, speed, verification
+    from . import accuracy, classify, gpu_static, report, soundness, speed, verification
 
     modules = {
         "accuracy": accuracy, "speed": speed, "classify": classify, "soundness": soundness,
-        "verification": verification,
+        "verification": verification, "gpu-static": gpu_static,
     }  # fmt: skip
     chosen = modules[options.command]
     result = chosen.measure(quick=options.quick)

@@ -26,8 +26,8 @@ from ._finite import Labels as Labels
 from ._finite import Logits as Logits
 from ._finite import LogProbs as LogProbs
 from ._finite import Probs as Probs
-from ._own_function import FDivergence as FDivergence
 from ._implementation import implementation_of as implementation_of
+from ._own_function import FDivergence as FDivergence
 from ._transforms import Bhattacharyya as Bhattacharyya
 from ._transforms import Chernoff as Chernoff
 from ._transforms import FisherRao as FisherRao

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from bench import accuracy, peers, report, speed
+from bench import accuracy, gpu_static, peers, report, speed
 
 NAMES = ["**jaxdiv**", "log_softmax formula"]
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
@@ -65,7 +65,10 @@ def test_the_readme_block_is_replaced(result):
         report.replaced("no markers", block)
 
 
-@pytest.mark.parametrize(("name", "module"), [("accuracy", accuracy), ("speed", speed)])
+STORED = [("accuracy", accuracy), ("speed", speed), ("gpu-static", gpu_static)]
+
+
+@pytest.mark.parametrize(("name", "module"), STORED)
 def test_stored_results_and_tables_agree(name, module):
     stored = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     assert module.table(stored) + "\n" == (RESULTS / f"{name}.md").read_text(encoding="utf-8")

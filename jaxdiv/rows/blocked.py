@@ -56,7 +56,8 @@ def pull(
         return reference.pull(statistic, operands, *rows, moving=moving)
 
     def quick(operands: Operands, known: Array, cotangent: Array) -> tuple[list[Array], Array]:
-        found, stand = lean.pull(*widened(operands), two, known[:, 0], cotangent[:, 0])
+        divergence, p, q = widened(operands)
+        found, stand = lean.pull(divergence, p, q, two, known[:, 0], cotangent[:, 0])
         return [x.astype(operands[1].values.dtype) for x in found], stand
 
     others = [known[..., None], cotangent[..., None]]
