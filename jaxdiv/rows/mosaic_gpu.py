@@ -332,6 +332,7 @@ def _call(
 
     run = plgpu.kernel(
         body,
+        kernel_name="jaxdiv_pull" if any(moving) else "jaxdiv_value",
         out_type=outputs,
         scratch_types=scratch,
         grid=(made.rows,),
