@@ -11,7 +11,10 @@ where : booleans that broadcast to the arguments; False drops an outcome. Logits
 base : logarithmic divergences are in nats, or with `base` in units of log(base); elsewhere a
     TypeError.
 implementation : "reference", all rows at once by plain operations; "blocked", rows in blocks that
-    stay in a CPU's caches; "auto", the default, blocks on a CPU from 2**15 numbers on.
+    stay in a CPU's caches; "mosaic_gpu", kernels that read each logit once, on Hopper GPUs and
+    newer, and the reference for what has none; "mosaic_gpu_interpret", these on a CPU, for tests;
+    "auto", the default: blocks on a CPU from 2**15 numbers on, kernels on such a GPU.
+    `jaxdiv.implementation_of` says which path a call takes, and why.
 
 Returns the batch shape, float32 or float64. Rows are independent: NaN, a negative probability,
 a +inf logit or a parameter outside its domain under `jit` make that row NaN and no other.

@@ -114,22 +114,11 @@ _CALLS = {
     *("custom_vjp_call_jaxpr", "checkpoint", "remat", "remat2"),
 }
 _ELEMENTWISE = {
-    *("add", "sub", "mul", "div", "max", "min", "neg", "abs", "sign", "exp", "exp2", "log"),
-    *(
-        "log2",
-        "tanh",
-        "logistic",
-        "sqrt",
-        "rsqrt",
-        "sin",
-        "cos",
-        "integer_pow",
-        "square",
-        "select_n",
-    ),
-    *("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "clamp", "convert_element_type"),
-    *("bitcast_convert_type", "shift_left", "shift_right_logical", "shift_right_arithmetic"),
-    *("erf", "select_n"),
+    *("add", "sub", "mul", "div", "max", "min", "neg", "abs", "sign", "square", "clamp"),
+    *("exp", "exp2", "log", "log2", "tanh", "logistic", "sqrt", "rsqrt", "sin", "cos", "erf"),
+    *("select_n", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor"),
+    *("shift_left", "shift_right_logical", "shift_right_arithmetic"),
+    *("convert_element_type", "bitcast_convert_type"),
 }
 _REDUCTIONS = {
     "reduce_sum": lax.add_p,
@@ -158,6 +147,15 @@ def _float_pow(x: Array, y: Array) -> Array:
     return _pow(x, y.astype(x.dtype))
 
 
+def _integer_pow(x: Array, *, y: int) -> Array:
+    """x^y by squaring."""
+    result, power = jnp.ones_like(x), x
+    for digit in reversed(f"{abs(y):b}"):
+        result = result * power if digit == "1" else result
+        power = power * power
+    return 1 / result if y < 0 else result
+
+
 def _cbrt(x: Array, **_: Any) -> Array:
     return jnp.sign(x) * _pow(jnp.abs(x), jnp.full_like(x, 1 / 3))
 
@@ -170,9 +168,13 @@ def _convert(x: Array, *, new_dtype: Any, **_: Any) -> Array:
 
 # What a kernel doesn't know, by what it knows.
 _REWRITES: dict[str, Callable[..., Array]] = {
+    "add_any": lax.add,
+    "sinh": lambda x, **_: (num.expm1(x) - num.expm1(-x)) / 2,
+    "cosh": lambda x, **_: (jnp.exp(x) + jnp.exp(-x)) / 2,
     "expm1": lambda x, **_: num.expm1(x),
     "log1p": lambda x, **_: num.log1p(x),
     "pow": _float_pow,
+    "integer_pow": _integer_pow,
     "cbrt": _cbrt,
     "is_finite": lambda x: jnp.abs(x) < jnp.inf,
     "not": lambda x: x ^ True if x.dtype == jnp.bool_ else x ^ -1,
@@ -259,11 +261,15 @@ class _Builder:
         else:
             rewrite = _REWRITES.get(name)
         if rewrite is not None:
-            like = [jax.ShapeDtypeStruct(x.aval.shape, x.aval.dtype) for x in equation.invars]
+            avals: list[Any] = [x.aval for x in equation.invars]
+            like = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in avals]
             with jax.enable_x64(False):
                 closed = jax.make_jaxpr(lambda *x: rewrite(*x, **params))(*like)
             return self.walk(closed.jaxpr, closed.consts, args)
         args = list(map(self.numbers_of, args))
+        if name == "split":
+            ends = np.cumsum(params["sizes"])[:-1]
+            return np.split(args[0], ends, params["axis"])
         if name in _ELEMENTWISE:
             return [self._operation(equation.primitive, params, args, equation.outvars[0].aval)]
         if name in _REDUCTIONS:
@@ -344,7 +350,7 @@ def _arranged(name: str, params: Any, args: Sequence[np.ndarray]) -> np.ndarray:
         case "concatenate":
             return np.concatenate(args, params["dimension"])
         case "stack":
-            return np.stack(args, params["axis"] if "axis" in params else params["dimension"])
+            return np.stack(args, params["axis"])
         case "rev":
             return np.flip(x, params["dimensions"])
         case "slice":

@@ -113,8 +113,7 @@ def why_not(statistic: Statistic, operands: Operands) -> str | None:
         return "the sides are not logits at temperature 1"
     if p.values.dtype != q.values.dtype:
         return f"the sides are {p.values.dtype} and {q.values.dtype}"
-    slope = divergence.steepness()
-    if isinstance(slope, float) and slope > lean.STEEP:
+    if _unknown(divergence) and (divergence.rough or not divergence.homogeneous):
         return "how steep the summand is, is not known"
     if isinstance(made := plan(p.values.shape, p.values.dtype), str):
         return made
@@ -184,11 +183,11 @@ def pull(
     assert isinstance(made, _Plan)
     programs, table = _programs(divergence, two, made.rows)
     *slopes, fine = _call(
-        functools.partial(_pull_kernel, moving=two),
+        functools.partial(_pull_kernel, moving=two, unknown=_unknown(divergence)),
         made,
         programs,
         table,
-        (*_flat(made, p, q), weight.reshape(-1)),
+        (*_flat(made, p, q), weight.reshape(-1), total.reshape(-1)),
         interpret,
     )
     found = [x.reshape(p.values.shape) for x in slopes]
@@ -211,8 +210,19 @@ def _flat(made: _Plan, p: Side, q: Side) -> tuple[Array, Array]:
     return p.values.reshape(made.view), q.values.reshape(made.view)
 
 
+def _unknown(divergence: Any) -> bool:
+    """Whether nobody knows how steep a summand is.
+
+    An error e common to all log-ratios of a row changes the value by e sum(p d_p), so that the
+    kernel finds out, for each row, whether that is little: sum(p d_p) is the steepness, relative to
+    the value.
+    """
+    slope = divergence.steepness()
+    return isinstance(slope, float) and slope > lean.STEEP
+
+
 def _stand(divergence: Any, total: Array) -> Array:
-    steep = jnp.asarray(divergence.steepness())
+    steep = jnp.asarray(0.0 if _unknown(divergence) else divergence.steepness())
     gentle = (steep[..., 0] if steep.ndim else steep) <= lean.STEEP
     least = lean.ROUGH if divergence.rough else lean.SMOOTH
     return (total >= least) & (total < jnp.inf) & gentle
@@ -221,21 +231,15 @@ def _stand(divergence: Any, total: Array) -> Array:
 # --- the summand ---------------------------------------------------------------------------------
 
 
-@dataclasses.dataclass(frozen=True)
-class _Programs:
-    """The summand; p - q, if its sum is wanted; slopes and masses, and results, of what moves."""
-
-    terms: elementwise.Program | None
-    excess: elementwise.Program | None
-    slopes: elementwise.Program | None
-    results: elementwise.Program | None
+# "terms", or "slopes" of the sides that move and "results"; "excess", p - q, if its sum is wanted.
+_Programs = dict[str, elementwise.Program]
 
 
 def _programs(divergence: Any, moving: Sequence[bool], rows: int) -> tuple[_Programs, Array]:
     """Programs for a divergence, and their table of known numbers, (rows or 1, numbers)."""
     leaves, tree = jax.tree.flatten(divergence)
     rough = divergence.rough
-    made: dict[str, elementwise.Program] = {}
+    made: _Programs = {}
 
     def sides(numbers: dict[str, Array]) -> list[lean.Normalised]:
         names = ("x", "top", "ties", "others")
@@ -247,7 +251,12 @@ def _programs(divergence: Any, moving: Sequence[bool], rows: int) -> tuple[_Prog
 
     def terms(leaves, **numbers):
         p, q, both = pair(numbers)
-        return [entries(jax.tree.unflatten(tree, leaves), both, p.support(), q.support())]
+        divergence = jax.tree.unflatten(tree, leaves)
+        found = [entries(divergence, both, p.support(), q.support())]
+        if _unknown(divergence):
+            like = Side(p.values, None, "logits")
+            found += partials(divergence, both, like, like, p.support(), q.support())[:1]
+        return found
 
     def excess(leaves, **numbers):
         return [lean.excess(*sides(numbers))]
@@ -300,7 +309,7 @@ def _programs(divergence: Any, moving: Sequence[bool], rows: int) -> tuple[_Prog
         table = jax.vmap(known, [0 if mine else None for mine in each_row])(*flat)
     else:
         table = known(*leaves)[None]
-    return _Programs(*(made.get(x) for x in ("terms", "excess", "slopes", "results"))), table
+    return made, table
 
 
 # --- kernels -------------------------------------------------------------------------------------
@@ -339,6 +348,7 @@ def _call(
 
     run = plgpu.kernel(
         body,
+        kernel_name="jaxdiv_pull" if any(moving) else "jaxdiv_value",
         out_type=outputs,
         scratch_types=scratch,
         grid=(made.rows,),
@@ -376,7 +386,6 @@ class _Row:
         self._table, self._told, self._scratch, self._exchange = table, told, scratch, 0
         i, j = (plgpu.broadcasted_iota(jnp.int32, made.tile, axis) for axis in (0, 1))
         self._place = i * _PIECE + j
-        self._tops: dict[str, Array] = {}
 
     def known(self, i: int) -> Array:
         """A number of the table."""
@@ -487,16 +496,12 @@ class _Row:
         zero = jnp.zeros(self.plan.tile, jnp.float32)
         # The lowest number and not -inf, which would make NaN of its differences. Nothing ties with
         # it in a row of -inf alone.
-        top, ties, others = lax.fori_loop(0, self.plan.groups, step, (zero + _LOWEST, zero, zero))
-        return list(self._merged(top, ties, others, jnp.max, jnp.sum))
-
-    @staticmethod
-    def _merged(top, ties, others, maximum, total) -> tuple[Array, Array, Array]:
-        """Normalisers of parts as that of the whole."""
-        highest = maximum(top)
+        found = lax.fori_loop(0, self.plan.groups, step, (zero + _LOWEST, zero, zero))
+        top, ties, others = found
+        highest = jnp.max(top)
         equal = top == highest
         scaled = jnp.where(equal, others, (others + ties) * jnp.exp(top - highest))
-        return highest, total(jnp.where(equal, ties, 0.0)), total(scaled)
+        return [highest, jnp.sum(jnp.where(equal, ties, 0.0)), jnp.sum(scaled)]
 
     def normalisers(self) -> dict[str, Array]:
         """Those of both rows, as inputs of the programs."""
@@ -578,28 +583,34 @@ def _finite(tops: dict[str, Array]) -> Array:
 
 
 def _centre(row: _Row, programs: _Programs, inputs: dict[str, Array]) -> dict[str, Array]:
-    if programs.excess is None:
+    if "excess" not in programs:
         return inputs
-    return inputs | {"error": row.sums(programs.excess, inputs)[0]}
+    return inputs | {"error": row.sums(programs["excess"], inputs)[0]}
 
 
 def _value_kernel(row: _Row, programs: _Programs, inputs: Any, outputs: Any) -> None:
-    assert programs.terms is not None
     row.fetch(inputs)
     found = _centre(row, programs, row.normalisers())
-    total = row.sums(programs.terms, found)[0]
+    total, *steep = row.sums(programs["terms"], found)
+    fine = _finite(found)
+    if steep:
+        fine &= jnp.abs(steep[0]) <= lean.STEEP * total
     # NaN does not stand.
-    row.tell(outputs[0], jnp.where(_finite(found), total, jnp.nan))
+    row.tell(outputs[0], jnp.where(fine, total, jnp.nan))
 
 
 def _pull_kernel(
-    row: _Row, programs: _Programs, inputs: Any, outputs: Any, moving: Sequence[bool]
+    row: _Row,
+    programs: _Programs,
+    inputs: Any,
+    outputs: Any,
+    moving: Sequence[bool],
+    unknown: bool,
 ) -> None:
-    assert programs.slopes is not None and programs.results is not None
-    *arrays, cotangent = inputs
+    *arrays, cotangent, known = inputs
     row.fetch(arrays)
     found = _centre(row, programs, row.normalisers())
-    sums = row.sums(programs.slopes, found)
+    sums = row.sums(programs["slopes"], found)
     fine = _finite(found)
     zero = jnp.float32(0)
     given = found | {"cotangent": cotangent[row.index]}
@@ -608,6 +619,11 @@ def _pull_kernel(
             (sums.pop(0), sums.pop(0)) if moves else (zero, zero)
         )
         fine &= jnp.abs(given[f"rest_{side}"]) < jnp.inf
-    row.replace(programs.results, given, moving)
+    if unknown:
+        total = known[row.index]
+        # By Euler's theorem the two slopes add up to the value.
+        steep = given["whole_p"] if moving[0] else total - given["whole_q"]
+        fine &= jnp.abs(steep) <= lean.STEEP * total
+    row.replace(programs["results"], given, moving)
     row.send(outputs[:-1], moving)
     row.tell(outputs[-1], jnp.where(fine, 1.0, 0.0))
