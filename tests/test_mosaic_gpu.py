@@ -247,6 +247,19 @@ def test_mapped_gradients():
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-7)
 
 
+def test_a_mapped_parameter_of_several_rows():
+    a, b = logits((2, PIECE))
+    alphas = jnp.asarray([0.3, 1.0, 2.5])
+
+    def f(implementation, alpha):
+        return jd.alpha_divergence(jd.Logits(a), jd.Logits(b), alpha, implementation=implementation)
+
+    got, want = (
+        jax.vmap(functools.partial(f, name))(alphas) for name in (INTERPRETED, "reference")
+    )
+    np.testing.assert_allclose(got, want, rtol=2e-6)
+
+
 @pytest.mark.slow
 def test_second_derivatives_are_those_of_the_reference():
     a, b = logits((1, PIECE))

@@ -119,6 +119,12 @@ def _over_blocks(
     ]
 
 
+def as_rows(operands: Operands) -> Operands:
+    """Operands with one axis of rows in front, scalars as they are."""
+    flat, tree = _as_rows(operands, [])
+    return jax.tree.unflatten(tree, flat)
+
+
 def _as_rows(operands: Operands, others: Sequence[Array]) -> tuple[list[Array], Any]:
     """All arrays with one axis of rows in front, scalars as they are."""
     *batch, _ = operands[1].values.shape

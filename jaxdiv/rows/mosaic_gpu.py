@@ -24,7 +24,7 @@ from jax import Array, lax
 
 from .._f_divergences import Alpha
 from . import elementwise, lean, reference
-from .blocked import repaired
+from .blocked import as_rows, repaired
 from .pair import Side
 from .renyi import RENYI, of_sum, to_sum
 from .rule import SUM, entries, partials
@@ -118,7 +118,7 @@ def why_not(statistic: Statistic, operands: Operands) -> str | None:
     if isinstance(made := plan(p.values.shape, p.values.dtype), str):
         return made
     try:
-        _programs(divergence, (True, True), made.rows)
+        _programs(as_rows((divergence, p, q))[0], (True, True))
     except elementwise.Unsupported as reason:
         return f"the summand cannot be traced into a kernel: {reason}"
     return None
@@ -129,7 +129,7 @@ def value(statistic: Statistic, operands: Operands, *, interpret: bool = False) 
     divergence, p, q = _summed(statistic, operands)
     made = plan(p.values.shape, p.values.dtype)
     assert isinstance(made, _Plan)
-    programs, table = _programs(divergence, (), made.rows)
+    programs, table = _programs(as_rows((divergence, p, q))[0], ())
     total = _call(_value_kernel, made, programs, table, _flat(made, p, q), interpret)[0]
     total = total.reshape(p.values.shape[:-1])
     found, stand = total, _stand(divergence, total)
@@ -181,7 +181,7 @@ def pull(
         weight = growth * cotangent
     made = plan(p.values.shape, p.values.dtype)
     assert isinstance(made, _Plan)
-    programs, table = _programs(divergence, two, made.rows)
+    programs, table = _programs(as_rows((divergence, p, q))[0], two)
     *slopes, fine = _call(
         functools.partial(_pull_kernel, moving=two, unknown=_unknown(divergence)),
         made,
@@ -235,7 +235,7 @@ def _stand(divergence: Any, total: Array) -> Array:
 _Programs = dict[str, elementwise.Program]
 
 
-def _programs(divergence: Any, moving: Sequence[bool], rows: int) -> tuple[_Programs, Array]:
+def _programs(divergence: Any, moving: Sequence[bool]) -> tuple[_Programs, Array]:
     """Programs for a divergence, and their table of known numbers, (rows or 1, numbers)."""
     leaves, tree = jax.tree.flatten(divergence)
     rough = divergence.rough
@@ -302,10 +302,7 @@ def _programs(divergence: Any, moving: Sequence[bool], rows: int) -> tuple[_Prog
 
     each_row = [x.ndim > 0 for x in leaves]
     if any(each_row):
-        flat = [
-            jnp.broadcast_to(x.reshape(-1), rows) if mine else x
-            for x, mine in zip(leaves, each_row, strict=True)
-        ]
+        flat = [x.reshape(-1) if mine else x for x, mine in zip(leaves, each_row, strict=True)]
         table = jax.vmap(known, [0 if mine else None for mine in each_row])(*flat)
     else:
         table = known(*leaves)[None]
