@@ -130,7 +130,7 @@ def value(statistic: Statistic, operands: Operands, *, interpret: bool = False) 
     made = plan(p.values.shape, p.values.dtype)
     assert isinstance(made, _Plan)
     programs, table = _programs(as_rows((divergence, p, q))[0], ())
-    total = _call(_value_kernel, made, programs, table, _flat(made, p, q), interpret)[0]
+    total = _call(_value_kernel, made, (), programs, table, _flat(made, p, q), interpret)[0]
     total = total.reshape(p.values.shape[:-1])
     found, stand = total, _stand(divergence, total)
     if statistic is RENYI:
@@ -185,6 +185,7 @@ def pull(
     *slopes, fine = _call(
         functools.partial(_pull_kernel, moving=two, unknown=_unknown(divergence)),
         made,
+        two,
         programs,
         table,
         (*_flat(made, p, q), weight.reshape(-1), total.reshape(-1)),
@@ -249,32 +250,29 @@ def _programs(divergence: Any, moving: Sequence[bool]) -> tuple[_Programs, Array
         p, q = sides(numbers)
         return p, q, lean.pair_of(p, q, numbers["error"] if rough else 0)
 
+    def by_mass(leaves: Any, p: Any, q: Any, both: Any) -> tuple[Array, Array]:
+        like = Side(p.values, None, "logits")
+        divergence = jax.tree.unflatten(tree, leaves)
+        return partials(divergence, both, like, like, p.support(), q.support())
+
     def terms(leaves, **numbers):
         p, q, both = pair(numbers)
-        divergence = jax.tree.unflatten(tree, leaves)
-        found = [entries(divergence, both, p.support(), q.support())]
-        if _unknown(divergence):
-            like = Side(p.values, None, "logits")
-            found += partials(divergence, both, like, like, p.support(), q.support())[:1]
-        return found
+        found = [entries(jax.tree.unflatten(tree, leaves), both, p.support(), q.support())]
+        return found + list(by_mass(leaves, p, q, both)[:1]) if _unknown(divergence) else found
 
     def excess(leaves, **numbers):
         return [lean.excess(*sides(numbers))]
 
     def slopes(leaves, **numbers):
         p, q, both = pair(numbers)
-        like = Side(p.values, None, "logits")
-        divergence = jax.tree.unflatten(tree, leaves)
-        found = partials(divergence, both, like, like, p.support(), q.support())
+        found = by_mass(leaves, p, q, both)
         # Of what moves: the slope, and the slope of all but the likeliest outcome.
         pairs = ((s, jnp.where(x.likeliest(), 0, s)) for s, x in zip(found, (p, q), strict=True))
         return [x for two, moves in zip(pairs, moving, strict=True) if moves for x in two]
 
     def results(leaves, **numbers):
         p, q, both = pair(numbers)
-        like = Side(p.values, None, "logits")
-        divergence = jax.tree.unflatten(tree, leaves)
-        found = partials(divergence, both, like, like, p.support(), q.support())
+        found = by_mass(leaves, p, q, both)
         masses = (both.raw_p, both.raw_q)
         each = zip(_SIDES, (p, q), found, masses, moving, strict=True)
         return [
@@ -315,6 +313,7 @@ def _programs(divergence: Any, moving: Sequence[bool]) -> tuple[_Programs, Array
 def _call(
     kernel: Callable[..., None],
     made: _Plan,
+    moving: Sequence[bool],
     programs: _Programs,
     table: Array,
     arrays: Sequence[Array],
@@ -323,7 +322,6 @@ def _call(
     # Here, as Pallas takes longer to load than everything else.
     from jax.experimental.pallas import mosaic_gpu as plgpu
 
-    moving = getattr(kernel, "keywords", {}).get("moving", ())
     outputs = [jax.ShapeDtypeStruct(made.view, made.dtype) for moves in moving if moves]
     outputs.append(jax.ShapeDtypeStruct((made.rows,), jnp.float32))
     scratch = {
