@@ -28,32 +28,13 @@ from ._divergence import (
 )
 from ._f_divergences import KL, Alpha, JensenShannon, SquaredHellinger
 from ._pytree import static
+from ._tangents import all_zero, materialised
 
 if TYPE_CHECKING:
     from .rows.evaluate import Rows
     from .rows.pair import Pair, Side
 
 _INF = float("inf")
-
-
-@declare
-class _Missing(Homogeneous):
-    """The mass of one side outside the other's support: of p where `of_p` is 1, of q where 0."""
-
-    of_p: Array
-    formula: ClassVar[str] = "sum of q where p = 0, or of p where q = 0"
-
-    def term(self, pair: "Pair") -> Array:
-        return jnp.zeros_like(pair.p)
-
-    def weighted(self, pair: "Pair") -> tuple[Array, Array]:
-        return jnp.zeros_like(pair.p), jnp.zeros_like(pair.q)
-
-    def limits(self) -> tuple[Limit, Limit]:
-        return Limit(1 - self.of_p, 0.0, 0.0), Limit(self.of_p, 0.0, 0.0)
-
-    def claims(self) -> Claims:
-        raise NotImplementedError("a limit of Renyi's divergence, not a divergence")
 
 
 def _deficit(rows: "Rows", alpha: Array) -> Array:
@@ -65,7 +46,9 @@ def _deficit(rows: "Rows", alpha: Array) -> Array:
     end = (alpha == 0) | (alpha == 1)
     inside = jnp.where(end, 0.5, alpha)
     lost = row_alpha * (1 - row_alpha) * rows.sum(Alpha(inside))
-    missing = rows.sum(_Missing(jax.lax.stop_gradient(jnp.where(end, alpha, 0))))
+    # What the limits lose is the mass outside the other's support: of q at 0, of p at 1.
+    only_p, only_q = rows.unshared()
+    missing = jnp.where(row_alpha == 1, only_p, only_q)
     lost = jnp.where(end[..., 0] if end.ndim else end, missing, lost) / some
     near = ~(lost > 0.5)
     far = jnp.log(some) - jnp.where(near, 0, rows.log_affinity(alpha))
@@ -327,6 +310,38 @@ def _moved(x: Array) -> Array:
     return jnp.where(jnp.isfinite(fixed), x - fixed, 0)
 
 
+def _highest(rows: "Rows", alpha: Array) -> Array:
+    """-log(S/m) at the alpha where it is highest: its derivative by alpha, 0, is left out."""
+
+    def of(sides: tuple["Side", "Side"], alpha: Array) -> Array:
+        return _deficit(type(rows)(*sides, rows.implementation), alpha)
+
+    function = jax.custom_jvp(of)
+
+    def rule(primals, tangents):
+        sides, alpha = primals
+        value = function(sides, alpha)
+        still = [all_zero(dot) for dot in tangents[0]]
+        if all(still):
+            return value, jnp.zeros_like(value)
+        dots = [
+            materialised(dot) for dot, rests in zip(tangents[0], still, strict=True) if not rests
+        ]
+
+        def of_moving(*moving: "Side") -> Array:
+            given = iter(moving)
+            full = [
+                side if rests else next(given) for side, rests in zip(sides, still, strict=True)
+            ]
+            return of((full[0], full[1]), alpha)
+
+        moving = [side for side, rests in zip(sides, still, strict=True) if not rests]
+        return value, jax.jvp(of_moving, moving, dots)[1]
+
+    function.defjvp(rule, symbolic_zeros=True)
+    return function(rows.sides(), alpha)
+
+
 @declare
 class Chernoff(Divergence):
     """Chernoff information: the best exponent of the error in testing p against q."""
@@ -382,7 +397,7 @@ class Chernoff(Divergence):
         bends = inside & (curvature < 0)
         step = jnp.where(bends, up, 0) / jnp.where(bends, curvature, 1)
         alpha = jnp.clip(best - step, 0, 1)
-        return _deficit(rows, alpha)
+        return _highest(rows, alpha)
 
     def claims(self) -> Claims:
         # A maximum of jointly convex functions: -log of a jointly concave affinity.

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from .. import _numerics as num
 from .._divergence import Separable
 from .inline import inlined
 from .pair import Side, pair_of
@@ -58,3 +59,14 @@ class Rows:
     def masses(self) -> tuple[Array, Array]:
         """The sums of p and of q."""
         return mass(self.p), mass(self.q)
+
+    def unshared(self) -> tuple[Array, Array]:
+        """The mass of p outside q's support, and of q outside p's."""
+        pair = pair_of(self.p, self.q)
+        some_p, some_q = self.p.support(), self.q.support()
+        bad = invalid(self.p, self.q)
+        only_p, only_q = (
+            num.row_sum(jnp.where(alone, mass, 0))
+            for alone, mass in ((some_p & ~some_q, pair.raw_p), (some_q & ~some_p, pair.raw_q))
+        )
+        return jnp.where(bad, jnp.nan, only_p), jnp.where(bad, jnp.nan, only_q)

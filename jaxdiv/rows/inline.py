@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.custom_derivatives import SymbolicZero
 
+from .._tangents import all_zero, materialised
 from .statistic import Statistic
 
 
@@ -26,24 +26,10 @@ def inlined(statistic: Statistic) -> Callable[..., Array]:
     def rule(operands, tangents):
         # Symbolic zeros: an argument that is not differentiated costs nothing.
         value = function(*operands)
-        moving = tuple(None if _all_zero(t) else _materialised(t) for t in tangents)
+        moving = tuple(None if all_zero(t) else materialised(t) for t in tangents)
         if all(t is None for t in moving):
             return value, jnp.zeros_like(value)
         return value, jax.checkpoint(statistic.tangent)(operands, moving)
 
     function.defjvp(rule, symbolic_zeros=True)
     return function
-
-
-def _is_zero(tangent: Any) -> bool:
-    return isinstance(tangent, SymbolicZero)
-
-
-def _all_zero(tangents: Any) -> bool:
-    return all(map(_is_zero, jax.tree.leaves(tangents, is_leaf=_is_zero)))
-
-
-def _materialised(tangents: Any) -> Any:
-    return jax.tree.map(
-        lambda t: jnp.zeros(t.shape, t.dtype) if _is_zero(t) else t, tangents, is_leaf=_is_zero
-    )

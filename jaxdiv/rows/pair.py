@@ -225,6 +225,8 @@ def _logits_pair(side_p: Side, side_q: Side) -> tuple[_Log, _Log, tuple[Array, A
     return log_p, log_q, num.add_pairs(d, num.negate_pair(centre))
 
 
+# Traced and lowered once for all that a program wants it for.
+@jax.jit
 def pair_of(side_p: Side, side_q: Side) -> Pair:
     """The pair of two sides of equal shape and dtype."""
     return _pair(side_p, side_q)

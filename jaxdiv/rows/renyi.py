@@ -74,10 +74,13 @@ def _all_near(alpha: Array, mass_p: Array, mass_q: Array, total: Array) -> Array
     return jnp.all(_excess(alpha, m, total)[2])
 
 
-def _parts(alpha: Array, side_p: Side, side_q: Side) -> tuple[Array, ...]:
+def _parts(alpha: Array, side_p: Side, side_q: Side, *, far: bool = True) -> tuple[Array, ...]:
+    """What `_of_rows` takes; 0 for the log-affinity where only its derivative counts."""
     masses = mass(side_p), mass(side_q)
     total = SUM.value(Alpha(alpha), side_p, side_q)
-    far = lax.cond(
+    if not far:
+        return _row(alpha), *masses, total, jnp.zeros_like(total)
+    log_affinity = lax.cond(
         _all_near(_row(alpha), *masses, total),
         lambda *_: jnp.zeros_like(total),
         LOG_AFFINITY.value,
@@ -85,7 +88,7 @@ def _parts(alpha: Array, side_p: Side, side_q: Side) -> tuple[Array, ...]:
         side_p,
         side_q,
     )
-    return _row(alpha), *masses, total, far
+    return _row(alpha), *masses, total, log_affinity
 
 
 def _value(alpha: Array, side_p: Side, side_q: Side) -> Array:
@@ -95,10 +98,10 @@ def _value(alpha: Array, side_p: Side, side_q: Side) -> Array:
 def _tangent(primals, tangents) -> Array:
     alpha, side_p, side_q = primals
     alpha_dot, dot_p, dot_q = tangents
-    parts = _parts(*primals)
+    parts = _parts(*primals, far=alpha_dot is not None)
 
     def mass_dot(side: Side, dot: Side | None) -> Array:
-        if dot is None:
+        if dot is None or side.chart == "logits":
             return jnp.zeros_like(parts[1])
         return jax.jvp(mass, (side,), (dot,))[1]
 

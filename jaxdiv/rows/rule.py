@@ -72,20 +72,22 @@ def contract(coefficient: Array, side: Side, dot: Side, mass: Array, weight: Arr
 
     An infinite coefficient would make NaN of a zero tangent and, in reverse mode, of the centring
     of logits; it acts as two finite factors, (t 2^100) 2^100, one on either side of the sum. Among
-    several in a row they act in proportion to `weight`.
+    several in a row they act in proportion to `weight`. In logarithmic coordinates nothing else in
+    such a row counts; numbers themselves keep their finite derivatives.
     """
     infinite = jnp.isinf(coefficient)
-    finite = num.row_sum(jnp.where(infinite, 0, coefficient) * _direction(side, dot, mass))
     signed = jnp.where(infinite, jnp.sign(coefficient) * weight, 0)
-    # Chosen per row, so that rows without infinities add an exact zero.
-    big = 2.0 ** (1000 if num.is_double(finite) else 100)
-    factor = jnp.where(jnp.any(infinite, axis=-1), big, 0).astype(finite.dtype)
+    some = jnp.any(infinite, axis=-1)
+    big = 2.0 ** (1000 if num.is_double(signed) else 100)
+    if side.linear:
+        finite = num.row_sum(jnp.where(infinite, 0, coefficient) * dot.values)
+        # Chosen per row, so that rows without infinities add an exact zero.
+        factor = jnp.where(some, big, 0).astype(finite.dtype)
+        return finite + num.row_sum(signed * (dot.values * factor[..., None])) * factor
+    factor = jnp.where(some, big, 1).astype(signed.dtype)
     scaled = jax.tree.map(lambda t: t * factor[..., None], dot)
-    return finite + num.row_sum(signed * _direction(side, scaled, mass)) * factor
-
-
-def _direction(side: Side, dot: Side, mass: Array) -> Array:
-    return dot.values if side.linear else log_tangent(side, dot, mass)
+    acting = jnp.where(some[..., None], signed, coefficient)
+    return num.row_sum(acting * log_tangent(side, scaled, mass)) * factor
 
 
 def _keep(derivative: Array, value: Array) -> Array:
@@ -120,15 +122,16 @@ def _edge(edge: Edge, zero_linear: bool, other_linear: bool) -> tuple[Array, Arr
 
 
 def _log_affinity(alpha: Array, side_p: Side, side_q: Side) -> Array:
-    _, top, total = _affinity_parts(alpha, side_p, side_q)
+    _, top, total = _affinity_parts(alpha, pair_of(side_p, side_q), side_p, side_q)
     finite = jnp.abs(top) < jnp.inf
     value = jnp.where(finite, top + jnp.log(jnp.where(finite, total, 1)), top)
     return jnp.where(invalid(side_p, side_q), jnp.nan, value)
 
 
-def _affinity_parts(alpha: Array, side_p: Side, side_q: Side) -> tuple[Array, Array, Array]:
+def _affinity_parts(
+    alpha: Array, pair: Pair, side_p: Side, side_q: Side
+) -> tuple[Array, Array, Array]:
     """exp(y - max y) where max y is finite, the maximum, the sum; y = log(p^alpha q^(1-alpha))."""
-    pair = pair_of(side_p, side_q)
     some_p, some_q = side_p.support(), side_q.support()
     high, low = pair.log_affinity(alpha)
     q_zero = jnp.where(alpha > 1, jnp.inf, -jnp.inf).astype(high.dtype)
@@ -144,7 +147,7 @@ def _log_affinity_tangent(primals, tangents) -> Array:
     alpha_dot, dot_p, dot_q = tangents
     pair = pair_of(side_p, side_q)
     some_p, some_q = side_p.support(), side_q.support()
-    scaled, top, sum_scaled = _affinity_parts(alpha, side_p, side_q)
+    scaled, top, sum_scaled = _affinity_parts(alpha, pair, side_p, side_q)
     finite = (jnp.abs(top) < jnp.inf)[..., None]
     share = jnp.where(finite, scaled / jnp.where(finite, sum_scaled[..., None], 1), 0)
     # Where the sum is 0 or infinite its logarithm's derivative is infinite in the entries that
