@@ -219,19 +219,63 @@ def test_second_derivatives_are_those_of_the_reference():
 def test_memory_is_that_of_a_block(name):
     verb = jd.CATALOGUE[name]
 
-    def temporaries(rows):
+    def value(p, q):
+        return verb(jd.Logits(p), jd.Logits(q))
+
+    def reverse(weights, p, q):
+        # Cotangents that differ by row: those of a plain sum are 1, and multiplied away.
+        return jax.value_and_grad(lambda q: jnp.sum(weights * value(p, q)))(q)
+
+    def forward(weights, p, q):
+        del weights
+        return jax.jvp(functools.partial(value, p), (q,), (q,))
+
+    def temporaries(mode, rows):
         x = jax.ShapeDtypeStruct((rows, 1024), jnp.float32)
-
-        def total(p, q):
-            return verb(jd.Logits(p), jd.Logits(q)).sum()
-
-        compiled = jax.jit(jax.value_and_grad(total, 1)).lower(x, x).compile()
+        compiled = jax.jit(mode).lower(jax.ShapeDtypeStruct((rows,), jnp.float32), x, x).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    few, many = temporaries(4096), temporaries(65536)
-    # A value and a cotangent a row, and what a block needs.
-    assert many - few <= 4 * 4 * (65536 - 4096)
-    assert few <= 40 * 2**20
+    for mode in (reverse, forward):
+        few, many = temporaries(mode, 4096), temporaries(mode, 65536)
+        # A value and a cotangent a row, and what a block needs.
+        assert many - few <= 4 * 4 * (65536 - 4096)
+        assert few <= 40 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "together"),
+    [
+        ((64, 1024), jnp.float32, True),
+        ((4, 8), jnp.float32, False),
+        ((64, 1024), jnp.bfloat16, False),
+    ],
+    ids=["many", "few", "low precision"],
+)
+def test_derivatives_come_with_the_value_where_one_pass_serves_both(shape, dtype, together):
+    x = jax.ShapeDtypeStruct(shape, dtype)
+    grad = jax.grad(lambda p, q: jd.kl_divergence(jd.Logits(p), jd.Logits(q)).sum())
+    assert ("row_statistic_both" in str(jax.make_jaxpr(grad)(x, x))) is together
+
+
+def test_a_parameter_that_moves_has_a_pass_of_its_own():
+    x = jax.ShapeDtypeStruct((64, 1024), jnp.float32)
+    grad = jax.grad(lambda a, p: jd.alpha_divergence(jd.Logits(p), jd.Logits(-p), a).sum())
+    assert "row_statistic_both" not in str(jax.make_jaxpr(grad)(2.0, x))
+
+
+def test_cotangents_of_infinite_derivatives():
+    # Of p^2 / q: -inf by log q where q alone is 0.
+    p = jnp.zeros((3, 4))
+    q = p.at[:, 0].set(-jnp.inf)
+    for implementation in ("blocked", "reference"):
+
+        def chi2(q, how=implementation):
+            return jd.chi2_divergence(jd.Logits(p), jd.Logits(q), implementation=how)
+
+        (by_q,) = jax.vjp(chi2, q)[1](jnp.asarray([2.0, 0.0, -1.0]))
+        assert by_q[0, 0] == -jnp.inf
+        assert by_q[2, 0] == jnp.inf
+        np.testing.assert_array_equal(by_q[1], 0)
 
 
 def test_steep_divergences_keep_the_promise():

@@ -64,6 +64,21 @@ def pull(
     return _over_blocks(whole, quick if served else None, operands, others, kinds)
 
 
+def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Array]:
+    """The statistic of every row and its derivatives by the values that move, in one pass."""
+    two = tuple(m for m, mine in zip(moving, _values(operands), strict=True) if mine)
+
+    def whole(operands: Operands) -> list[Array]:
+        return reference.both(statistic, operands, moving=moving)
+
+    def quick(operands: Operands) -> tuple[list[Array], Array]:
+        return lean.both(statistic, widened(operands), two)
+
+    served = lean.serves(statistic, widened(operands))
+    kinds = ["rows", *["values"] * sum(two)]
+    return _over_blocks(whole, quick if served else None, operands, [], kinds)
+
+
 def _values(operands: Operands) -> tuple[bool, ...]:
     """Which leaves are the values of a side."""
     _, p, q = operands

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
-from . import blocked, reference
-from .statistic import Operands, Statistic
+from . import blocked, lean, reference
+from .statistic import Moving, Operands, Statistic
 
 # Numbers in each side from which blocks are faster than the whole at once.
 _FEW = 2**15
@@ -57,6 +57,22 @@ def choose(
     return Implementation(name, "asked for" if asked else "sums of logits on a Hopper GPU")
 
 
+def together(implementation: str, statistic: Statistic, operands: Operands, moving: Moving) -> bool:
+    """Whether to find derivatives along with the statistic: a pass for two, on a CPU.
+
+    The platform is not known yet where this is asked; the default one is a good guess, and the
+    answer changes no number elsewhere. Cotangents multiply what is found already, so that rows of
+    low precision, in which it would be rounded before, are left alone.
+    """
+    if implementation not in ("auto", "blocked") or jax.default_backend() != "cpu":
+        return False
+    values = operands[1].values
+    many = values.size > _FEW or (implementation == "blocked" and values.size > 0)
+    rows = [x is operands[1].values or x is operands[2].values for x in jax.tree.leaves(operands)]
+    alone = all(mine or not moves for mine, moves in zip(rows, moving, strict=True))
+    return many and alone and lean.serves(statistic, operands)
+
+
 def no_kernels(platform: str) -> str | None:
     """Why Mosaic GPU kernels don't run on a platform; None if they do.
 
@@ -95,7 +111,7 @@ def evaluate(
     *others: Any,
     **static: Any,
 ) -> Any:
-    """The "value", "push" or "pull" of a statistic on a platform, by the path that is chosen."""
+    """The "value", "push", "pull" or "both" of a statistic, by the path that is chosen."""
     chosen = choose(implementation, statistic, operands, platform)
     if not chosen.name.startswith("mosaic_gpu"):
         path = blocked if chosen.name == "blocked" else reference

@@ -13,6 +13,7 @@ The event axis is folded into (steps, lanes) and reduced over the steps first: t
 adds up V/lanes numbers one after another instead of V.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -192,25 +193,54 @@ def pull(
     """The cotangents of the logits that move, and whether all of them stand."""
     parameters, side_p, side_q = operands
     parameters = jax.tree.map(_spread, parameters)
-    size = side_p.values.shape[-1]
     p, q = _normalised(side_p.values), _normalised(side_q.values)
     if statistic is RENYI:
         *slopes, stand = _renyi_slopes(parameters, p, q, side_p, side_q)
     else:
         total = known[:, None, None]
         *slopes, stand = _slopes(parameters, p, q, side_p, side_q, total)
-    masses = p.masses(), q.masses()
-    results = []
-    for side, slope, mass, moves in zip((p, q), slopes, masses, moving, strict=True):
+    results, finite = _by_logits((p, q), slopes, moving, cotangent[:, None, None])
+    size = side_p.values.shape[-1]
+    return [_unfold(x, size) for x in results], jnp.all(stand & finite)
+
+
+def both(
+    statistic: Statistic, operands: Operands, moving: tuple[bool, ...]
+) -> tuple[list[Array], Array]:
+    """The statistic of each row and its derivatives by the logits that move; whether all stand."""
+    parameters, side_p, side_q = operands
+    parameters = jax.tree.map(_spread, parameters)
+    p, q = _normalised(side_p.values), _normalised(side_q.values)
+    if statistic is RENYI:
+        found, stand = _renyi(parameters, p, q)
+        *slopes, fine = _renyi_slopes(parameters, p, q, side_p, side_q)
+        stand &= fine
+    else:
+        terms = entries(parameters, _pair(p, q, parameters.rough), p.support(), q.support())
+        found = _over(terms, jnp.sum)
+        *slopes, stand = _slopes(parameters, p, q, side_p, side_q, found)
+    results, finite = _by_logits((p, q), slopes, moving, jnp.ones_like(found))
+    size = side_p.values.shape[-1]
+    return [found[:, 0, 0], *(_unfold(x, size) for x in results)], jnp.all(stand & finite)
+
+
+def _by_logits(
+    sides: tuple[Normalised, Normalised],
+    slopes: Sequence[Array],
+    moving: tuple[bool, ...],
+    cotangent: Array,
+) -> tuple[list[Array], Array]:
+    """Derivatives by the logits that move, and which rows of them are finite."""
+    results, finite = [], sides[0].top < jnp.inf
+    for side, slope, moves in zip(sides, slopes, moving, strict=True):
         if not moves:
             continue
         slope = lax.optimization_barrier(slope)  # kept: it is read three times
         whole = _over(slope, jnp.sum)
         others = _over(jnp.where(side.likeliest(), 0, slope), jnp.sum)
-        stand &= jnp.isfinite(others)
-        centred = side.centred(slope, mass, whole, others)
-        results.append(_unfold(centred * cotangent[:, None, None], size))
-    return results, jnp.all(stand)
+        finite &= jnp.isfinite(others)
+        results.append(side.centred(slope, side.masses(), whole, others) * cotangent)
+    return results, finite
 
 
 def _slopes(

@@ -1,6 +1,6 @@
 """Row statistics as JAX primitives, so that a lowered program decides how they are evaluated.
 
-Three primitives share the operands of a statistic, the leaves of (parameters, p, q):
+Four primitives share the operands of a statistic, the leaves of (parameters, p, q):
 
     value   the statistic of every row
     push    its directional derivative, linear in the tangents: forward mode
@@ -9,14 +9,21 @@ Three primitives share the operands of a statistic, the leaves of (parameters, p
 The linear primitives also take the statistic itself, which is known by then and tells a path how
 it may be differentiated; nothing depends on it smoothly.
 
+    both    the statistic and its derivatives by the rows, as they are for a cotangent of 1
+
+takes the place of value where rows are many and differentiated. On a CPU one pass serves both, and
+pull, which is then given the derivatives, only multiplies them by the cotangents; forward mode
+leaves them unused. On other platforms they are zeros, and pull reads the rows.
+
 A primitive sees the whole batch: `vmap` folds mapped axes into the rows, so that loops, branches
 and the choice of a path are those of the batch, however it was written. (A mapped `cond` would
 become a `select`, a mapped loop lose its blocks.) The linear primitives are differentiable in
 everything; from the second order on, derivatives are those of the reference path. What a backward
-pass keeps is the operands.
+pass keeps is the operands, and derivatives that are found already.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -26,13 +33,14 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from . import reference
-from .dispatch import evaluate, interpreter_effects
+from .dispatch import evaluate, interpreter_effects, together
 from .statistic import Operands, Statistic, wide_dtype
 
 value_p = Primitive("row_statistic")
 push_p = Primitive("row_statistic_push")
 pull_p = Primitive("row_statistic_pull")
-pull_p.multiple_results = True
+both_p = Primitive("row_statistic_both")
+pull_p.multiple_results = both_p.multiple_results = True
 
 
 def statistic_of(statistic: Statistic, implementation: str, operands: Operands) -> Array:
@@ -47,22 +55,35 @@ def _value(*leaves, platform, tree, statistic, implementation):
     return evaluate("value", implementation, platform, statistic, operands)
 
 
-def _push(*arrays, platform, tree, statistic, implementation, moving):
-    leaves, known, *dots = _split(arrays, moving)
+def _push(*arrays, platform, tree, statistic, implementation, moving, found):
+    leaves, known, _, dots = _split(arrays, moving, found)
     given = statistic, jax.tree.unflatten(tree, leaves), known, dots
     return evaluate("push", implementation, platform, *given, moving=moving)
 
 
-def _pull(*arrays, platform, tree, statistic, implementation, moving):
-    leaves, known, cotangent = _split(arrays, moving)
+def _pull(*arrays, platform, tree, statistic, implementation, moving, found):
+    leaves, known, derivatives, (cotangent,) = _split(arrays, moving, found)
+    if found and platform == "cpu":
+        each = cotangent[..., None]
+        # A cotangent of 0 says that nobody asks, not even for an infinite derivative.
+        return [jnp.where(each == 0, 0, x * each) for x in derivatives]
     given = statistic, jax.tree.unflatten(tree, leaves), known, cotangent
     return evaluate("pull", implementation, platform, *given, moving=moving)
 
 
-def _split(arrays, moving):
-    """The leaves, the statistic, and the others."""
+def _both(*leaves, platform, tree, statistic, implementation, moving):
+    operands = jax.tree.unflatten(tree, leaves)
+    if platform == "cpu":
+        return evaluate("both", implementation, platform, statistic, operands, moving=moving)
+    value = evaluate("value", implementation, platform, statistic, operands)
+    return [value, *(jnp.zeros_like(x) for x, m in zip(leaves, moving, strict=True) if m)]
+
+
+def _split(arrays, moving, found):
+    """The leaves, the statistic, its derivatives if they were found along with it, the others."""
     n = len(moving)
-    return arrays[:n], *arrays[n:]
+    m = n + 1 + (sum(moving) if found else 0)
+    return arrays[:n], arrays[n], arrays[n + 1 : m], arrays[m:]
 
 
 # --- shapes, evaluation and lowering -----------------------------------------------------------
@@ -80,6 +101,10 @@ def _abstract_rows(*arrays, tree, **_):
 
 def _abstract_pull(*arrays, moving, **_):
     return [x for x, moves in zip(arrays, moving, strict=False) if moves]
+
+
+def _abstract_both(*leaves, moving, **static):
+    return [_abstract_rows(*leaves, **static), *_abstract_pull(*leaves, moving=moving)]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -106,6 +131,7 @@ def _define(primitive, function, abstract) -> None:
 _define(value_p, _value, _abstract_rows)
 _define(push_p, _push, _abstract_rows)
 _define(pull_p, _pull, _abstract_pull)
+_define(both_p, _both, _abstract_both)
 
 
 # --- derivatives -------------------------------------------------------------------------------
@@ -116,10 +142,29 @@ def _zero(tangent: Any) -> bool:
 
 
 def _value_jvp(leaves, tangents, **static):
-    result = value_p.bind(*leaves, **static)
     moving = tuple(not _zero(t) for t in tangents)
-    dots = (t for t in tangents if not _zero(t))
-    return result, push_p.bind(*leaves, result, *dots, moving=moving, **static)
+    dots = [t for t in tangents if not _zero(t)]
+    operands = jax.tree.unflatten(static["tree"], leaves)
+    found = together(static["implementation"], static["statistic"], operands, moving)
+    if found:
+        result, *derivatives = both_p.bind(*leaves, moving=moving, **static)
+    else:
+        result, derivatives = value_p.bind(*leaves, **static), []
+    given = *leaves, result, *derivatives, *dots
+    return result, push_p.bind(*given, moving=moving, found=found, **static)
+
+
+def _both_jvp(leaves, tangents, *, moving, **static):
+    results = both_p.bind(*leaves, moving=moving, **static)
+    value, ones = results[0], jnp.ones_like(results[0])
+    moved = tuple(not _zero(t) for t in tangents)
+    dots = [t for t in tangents if not _zero(t)]
+    dot = push_p.bind(*leaves, value, *dots, moving=moved, found=False, **static)
+    others = (value, ones)
+    return results, [
+        dot,
+        *_along(reference.pull, leaves, others, tangents, moving=moving, **static),
+    ]
 
 
 def _along(function, leaves, others, tangents, *, tree, statistic, moving, **_):
@@ -135,57 +180,59 @@ def _along(function, leaves, others, tangents, *, tree, statistic, moving, **_):
     return jax.jvp(jax.checkpoint(of_moved), primals, tuple(tangents[i] for i in moved))[1]
 
 
-def _push_jvp(primals, tangents, *, moving, **static):
-    leaves, known, *dots = _split(primals, moving)
-    by_leaves, _, *by_dots = _split(tangents, moving)
-    result = push_p.bind(*primals, moving=moving, **static)
+def _push_jvp(primals, tangents, *, moving, found, **static):
+    leaves, known, derivatives, dots = _split(primals, moving, found)
+    by_leaves, _, _, by_dots = _split(tangents, moving, found)
+    static |= {"moving": moving}
+    result = push_p.bind(*primals, found=found, **static)
     total = jnp.zeros_like(result)
     if not all(map(_zero, by_dots)):
         full = map(ad.instantiate_zeros, by_dots)
-        total = push_p.bind(*leaves, known, *full, moving=moving, **static)
+        total = push_p.bind(*leaves, known, *derivatives, *full, found=found, **static)
     if not all(map(_zero, by_leaves)):
-        others = (known, dots)
-        moved = _along(reference.push, leaves, others, by_leaves, moving=moving, **static)
+        moved = _along(reference.push, leaves, (known, list(dots)), by_leaves, **static)
         total = total + moved
     return result, total
 
 
-def _push_transpose(cotangent, *arrays, moving, **static):
-    leaves, known, *dots = _split(arrays, moving)
+def _push_transpose(cotangent, *arrays, moving, found, **static):
+    leaves, known, derivatives, dots = _split(arrays, moving, found)
+    static |= {"moving": moving, "found": found}
     if _zero(cotangent):
         pulled = [ad.Zero(x.aval) if ad.is_undefined_primal(x) else None for x in dots]
     else:
-        pulled = pull_p.bind(*leaves, known, cotangent, moving=moving, **static)
+        pulled = pull_p.bind(*leaves, known, *derivatives, cotangent, **static)
         pulled = [
             x if ad.is_undefined_primal(dot) else None for x, dot in zip(pulled, dots, strict=True)
         ]
-    return [None] * (len(leaves) + 1) + pulled
+    return [None] * (len(arrays) - len(dots)) + pulled
 
 
-def _pull_jvp(primals, tangents, *, moving, **static):
-    leaves, known, cotangent = _split(primals, moving)
-    by_leaves, _, by_cotangent = _split(tangents, moving)
-    results = pull_p.bind(*primals, moving=moving, **static)
+def _pull_jvp(primals, tangents, *, moving, found, **static):
+    leaves, known, derivatives, (cotangent,) = _split(primals, moving, found)
+    by_leaves, _, _, (by_cotangent,) = _split(tangents, moving, found)
+    static |= {"moving": moving}
+    results = pull_p.bind(*primals, found=found, **static)
     totals = list(map(jnp.zeros_like, results))
     if not _zero(by_cotangent):
-        totals = pull_p.bind(*leaves, known, by_cotangent, moving=moving, **static)
+        totals = pull_p.bind(*leaves, known, *derivatives, by_cotangent, found=found, **static)
     if not all(map(_zero, by_leaves)):
-        others = (known, cotangent)
-        moved = _along(reference.pull, leaves, others, by_leaves, moving=moving, **static)
+        moved = _along(reference.pull, leaves, (known, cotangent), by_leaves, **static)
         totals = [x + y for x, y in zip(totals, moved, strict=True)]
     return results, totals
 
 
-def _pull_transpose(cotangents, *arrays, moving, **static):
-    leaves, known, _ = _split(arrays, moving)
+def _pull_transpose(cotangents, *arrays, moving, found, **static):
+    given = arrays[:-1]
     dots = map(ad.instantiate_zeros, cotangents)
-    pushed = push_p.bind(*leaves, known, *dots, moving=moving, **static)
-    return [None] * (len(leaves) + 1) + [pushed]
+    pushed = push_p.bind(*given, *dots, moving=moving, found=found, **static)
+    return [None] * len(given) + [pushed]
 
 
 ad.primitive_jvps[value_p] = _value_jvp
 ad.primitive_jvps[push_p] = _push_jvp
 ad.primitive_jvps[pull_p] = _pull_jvp
+ad.primitive_jvps[both_p] = _both_jvp
 ad.primitive_transposes[push_p] = _push_transpose
 ad.primitive_transposes[pull_p] = _pull_transpose
 
@@ -216,25 +263,35 @@ def _batch(primitive, arrays, axes, tree, **static):
     n, size = tree.num_leaves, _sizes(arrays, axes)
     place = next(i for i, x in enumerate(_marked(tree)) if x)
     ndim = arrays[place].ndim - (axes[place] is not None)
+
+    def folded(x: Array, axis: int | None, every: bool = True) -> Array:
+        return _folded(x, axis, size, ndim, every)
+
+    def shaped(results: Sequence[Array]) -> list[Array]:
+        """Cotangents of the moving leaves, as the leaves are."""
+        shapes = [
+            x.shape if a is None else x.shape[:a] + x.shape[a + 1 :]
+            for x, a, moves in zip(arrays[:n], axes[:n], static["moving"], strict=True)
+            if moves
+        ]
+        return [x.reshape(size, *s) for x, s in zip(results, shapes, strict=True)]
+
     every = primitive is not value_p
-    leaves = [_folded(x, a, size, ndim, every) for x, a in zip(arrays[:n], axes[:n], strict=True)]
+    leaves = [folded(x, a, every) for x, a in zip(arrays[:n], axes[:n], strict=True)]
     if primitive is value_p:
         return value_p.bind(*leaves, tree=tree, **static), 0
+    if primitive is both_p:
+        value, *results = both_p.bind(*leaves, tree=tree, **static)
+        return [value, *shaped(results)], [0] * (1 + len(results))
     known = _in_front(arrays[n], axes[n], size)
+    others = list(zip(arrays[n + 1 :], axes[n + 1 :], strict=True))
     if primitive is push_p:
-        dots = [
-            _folded(x, a, size, ndim, True)
-            for x, a in zip(arrays[n + 1 :], axes[n + 1 :], strict=True)
-        ]
-        return push_p.bind(*leaves, known, *dots, tree=tree, **static), 0
-    cotangent = _in_front(arrays[-1], axes[-1], size)
-    results = pull_p.bind(*leaves, known, cotangent, tree=tree, **static)
-    shapes = [
-        x.shape if a is None else x.shape[:a] + x.shape[a + 1 :]
-        for x, a, moves in zip(arrays[:n], axes[:n], static["moving"], strict=True)
-        if moves
-    ]
-    return [x.reshape(size, *s) for x, s in zip(results, shapes, strict=True)], [0] * len(results)
+        given = [folded(x, a) for x, a in others]
+        return push_p.bind(*leaves, known, *given, tree=tree, **static), 0
+    *derivatives, (cotangent, axis) = others
+    given = [*(folded(x, a) for x, a in derivatives), _in_front(cotangent, axis, size)]
+    results = pull_p.bind(*leaves, known, *given, tree=tree, **static)
+    return shaped(results), [0] * len(results)
 
 
 @functools.cache
@@ -244,5 +301,5 @@ def _marked(tree) -> tuple[bool, ...]:
     return tuple(i == operands[1].values for i in range(tree.num_leaves))
 
 
-for _primitive in (value_p, push_p, pull_p):
+for _primitive in (value_p, push_p, pull_p, both_p):
     batching.primitive_batchers[_primitive] = functools.partial(_batch, _primitive)

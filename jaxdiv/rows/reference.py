@@ -1,4 +1,4 @@
-"""The plain path: all rows at once. A path is a module with these three functions."""
+"""The plain path: all rows at once. A path is a module with these four functions."""
 
 from collections.abc import Sequence
 
@@ -33,3 +33,9 @@ def pull(
         lambda dots: push(statistic, operands, known, dots, moving=moving), zeros
     )
     return transpose(cotangent)[0]
+
+
+def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Array]:
+    """The statistic of every row and its derivatives by the moving leaves."""
+    found = value(statistic, operands)
+    return [found, *pull(statistic, operands, found, jnp.ones_like(found), moving=moving)]
