@@ -11,6 +11,9 @@ import pytest
 import jaxdiv as jd
 from conftest import every
 from jaxdiv.rows import lean
+from jaxdiv.rows.pair import Side
+from jaxdiv.rows.renyi import RENYI
+from jaxdiv.rows.rule import SUM
 from oracles import ORACLES, from_logits, gradient, ulp_error
 from test_accuracy import SCALES, centred_distance, logit_rows, promised
 from test_edges import INVALID, LOGITS, batch, oracle
@@ -276,6 +279,32 @@ def test_cotangents_of_infinite_derivatives():
         assert by_q[0, 0] == -jnp.inf
         assert by_q[2, 0] == jnp.inf
         np.testing.assert_array_equal(by_q[1], 0)
+
+
+@pytest.mark.parametrize("name", every(["kl", "renyi_half", "js"], ["kl"]))
+def test_rows_that_are_the_same_take_no_second_pass(name):
+    entry = jd.CATALOGUE[name]
+    a, b = shaped((4, 40), scale=1.0)
+    a = a.at[0, ::2].set(-jnp.inf)
+    b = b.at[:2].set(a[:2])
+
+    def total(b, implementation):
+        value = entry(jd.Logits(a), jd.Logits(b), implementation=implementation)
+        return value.sum(), value
+
+    slope, value = jax.grad(total, has_aux=True)(b, "blocked")
+    np.testing.assert_array_equal(value[:2], 0)
+    np.testing.assert_array_equal(slope[:2], 0)
+    parameters = entry.divergence.alpha if name == "renyi_half" else entry.divergence
+    statistic = RENYI if name == "renyi_half" else SUM
+    sides = (Side(x, None, "logits") for x in (a[:2], b[:2]))
+    operands = (jax.tree.map(jnp.float32, parameters), *sides)
+    assert lean.value(statistic, operands)[1]
+    # What is not a divergence is not 0 where the sides are the same.
+    np.testing.assert_allclose(
+        jd.cross_entropy(jd.Logits(a), jd.Logits(a), implementation="blocked"),
+        jd.entropy(jd.Logits(a)), rtol=1e-5,
+    )  # fmt: skip
 
 
 def test_steep_divergences_keep_the_promise():

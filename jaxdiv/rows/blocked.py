@@ -179,7 +179,8 @@ def repaired(
 ) -> list[Array]:
     """Results of which some rows don't stand, those computed again, a block of rows at a time."""
     count, size = stand.size, operands[1].values.shape[-1]
-    rows = min(count, max(1, 2 * _BLOCK // size))
+    # Whose temporaries are under a hundredth of the rows.
+    rows = min(count, max(1, min(_BLOCK, count * size // 768) // size))
     flat, tree = _as_rows(operands, others)
 
     def left(state: tuple[Array, list[Array]]) -> Array:

@@ -44,27 +44,33 @@ class Program:
     results: tuple[_Number, ...]
 
     def of_row(self, inputs: Mapping[str, Array], table: Callable[[int], Array]) -> dict:
-        """The values of what is the same for all outcomes of a row."""
+        """The values of what is the same for all outcomes of a row.
+
+        An input is a number, or a vector of one for each of several rows.
+        """
         known: dict[_Number, Array] = {}
         for number in self.numbers:
             if not number.wide:
-                known[number] = _value(number, known, inputs, table, None)
+                known[number] = _value(number, known, inputs, table)
         return known
 
     def of_tile(self, known: dict, inputs: Mapping[str, Array], shape: tuple) -> list[Array]:
-        """The results for a tile, given those of `of_row`."""
+        """The results for a tile, given those of `of_row`: for each of whose rows, if several."""
         known = dict(known)
         for number in self.numbers:
             if number.wide:
-                known[number] = _value(number, known, inputs, None, shape)
-        return [_broadcast(known[result], shape) for result in self.results]
+                known[number] = _value(number, known, inputs, None)
+        return [_spread(known[result], shape) for result in self.results]
 
 
-def _broadcast(x: Array, shape: tuple | None) -> Array:
-    return x if shape is None or jnp.ndim(x) else jnp.broadcast_to(x, shape)
+def _spread(x: Array, shape: tuple[int, ...]) -> Array:
+    """A number, or a vector of one for each row of a tile, over a shape."""
+    if jnp.ndim(x) == len(shape):
+        return x
+    return jnp.broadcast_to(x, shape) if jnp.ndim(x) == 0 else lax.broadcast_in_dim(x, shape, (0,))
 
 
-def _value(number: _Number, known, inputs, table, shape) -> Array:
+def _value(number: _Number, known, inputs, table) -> Array:
     if number.operation is None:
         if isinstance(number.source, str):
             return inputs[number.source]
@@ -73,7 +79,9 @@ def _value(number: _Number, known, inputs, table, shape) -> Array:
             return found if number.dtype == jnp.float32 else _from_float(found, number.dtype)
         return jnp.asarray(number.source, number.dtype)
     primitive, params = number.operation
-    return primitive.bind(*(_broadcast(known[x], shape) for x in number.operands), **params)
+    operands = [known[x] for x in number.operands]
+    shape = max((jnp.shape(x) for x in operands), key=len)
+    return primitive.bind(*(_spread(x, shape) for x in operands), **params)
 
 
 def _from_float(x: Array, dtype: Any) -> Array:

@@ -14,7 +14,7 @@ adds up V/lanes numbers one after another instead of V.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -180,7 +180,8 @@ def value(statistic: Statistic, operands: Operands) -> tuple[Array, Array]:
         terms = entries(parameters, pair, p.support(), q.support())
         found = _over(terms, jnp.sum)
         stand = _stand(parameters, p, q, found)
-    return found[:, 0, 0], jnp.all(stand)
+    same = _same(statistic, parameters, p, q)
+    return jnp.where(same, 0, found)[:, 0, 0], jnp.all(stand | same)
 
 
 def pull(
@@ -199,9 +200,11 @@ def pull(
     else:
         total = known[:, None, None]
         *slopes, stand = _slopes(parameters, p, q, side_p, side_q, total)
-    results, finite = _by_logits((p, q), slopes, moving, cotangent[:, None, None])
+    results, finite = _by_logits((p, q), slopes, moving)
+    same = _same(statistic, parameters, p, q)
+    scale = jnp.where(same, 0, cotangent[:, None, None])
     size = side_p.values.shape[-1]
-    return [_unfold(x, size) for x in results], jnp.all(stand & finite)
+    return [_unfold(x * scale, size) for x in results], jnp.all((stand | same) & finite)
 
 
 def both(
@@ -219,16 +222,18 @@ def both(
         terms = entries(parameters, _pair(p, q, parameters.rough), p.support(), q.support())
         found = _over(terms, jnp.sum)
         *slopes, stand = _slopes(parameters, p, q, side_p, side_q, found)
-    results, finite = _by_logits((p, q), slopes, moving, jnp.ones_like(found))
+    results, finite = _by_logits((p, q), slopes, moving)
+    same = _same(statistic, parameters, p, q)
+    found, *results = (jnp.where(same, 0, x) for x in (found, *results))
     size = side_p.values.shape[-1]
-    return [found[:, 0, 0], *(_unfold(x, size) for x in results)], jnp.all(stand & finite)
+    stand = jnp.all((stand | same) & finite)
+    return [found[:, 0, 0], *(_unfold(x, size) for x in results)], stand
 
 
 def _by_logits(
     sides: tuple[Normalised, Normalised],
     slopes: Sequence[Array],
     moving: tuple[bool, ...],
-    cotangent: Array,
 ) -> tuple[list[Array], Array]:
     """Derivatives by the logits that move, and which rows of them are finite."""
     results, finite = [], sides[0].top < jnp.inf
@@ -239,7 +244,7 @@ def _by_logits(
         whole = _over(slope, jnp.sum)
         others = _over(jnp.where(side.likeliest(), 0, slope), jnp.sum)
         finite &= jnp.isfinite(others)
-        results.append(side.centred(slope, side.masses(), whole, others) * cotangent)
+        results.append(side.centred(slope, side.masses(), whole, others))
     return results, finite
 
 
@@ -251,6 +256,19 @@ def _slopes(
     some_p, some_q = p.support(), q.support()
     by_p, by_q = partials(divergence, pair, side_p, side_q, some_p, some_q)
     return by_p, by_q, _stand(divergence, p, q, total)
+
+
+def vanishes(statistic: Statistic, divergence: Any) -> bool:
+    """Whether value and slopes are 0 at p = q: an f-divergence's with a smooth f."""
+    return statistic is RENYI or (divergence.homogeneous and not divergence.rough)
+
+
+def _same(statistic: Statistic, divergence: Any, p: Normalised, q: Normalised) -> Array:
+    """Rows that are the same on both sides, as at the start of a fit; they need no digits."""
+    finite = (jnp.abs(p.top) < jnp.inf) & (p.ties > 0)
+    if not vanishes(statistic, divergence):
+        return jnp.zeros_like(finite)
+    return _over(p.values == q.values, jnp.all) & finite
 
 
 def _renyi(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array]:
