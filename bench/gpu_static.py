@@ -21,13 +21,13 @@ import jax.numpy as jnp
 import jaxdiv as jd
 
 from . import report
+from .speed import CONTESTANTS, MODES, program
 
 BANDWIDTH = 3.0e12  # bytes a second that a copy reaches on an H100 SXM
 SHAPES = (((8192, 128256), "bfloat16"), ((16384, 32768), "float32"), ((65536, 128), "float32"))
 QUICK = (((64, 1024), "float32"),)
-MODES = ("value", "value and gradient")
 # Units of both inputs: read once, or once in each of two passes with one gradient written.
-FLOOR = {"value": 1.0, "value and gradient": 2.5}
+FLOOR = dict(zip(MODES, (1.0, 2.5), strict=True))
 OURS, PLAIN = "jaxdiv", "log_softmax formula"
 _TARGET = Path(__file__).parent / "h100_sxm.txtpb"
 
@@ -54,13 +54,13 @@ def compiled(f: Callable[..., Any], *args: Any) -> tuple[Any, list[dict[str, int
         before = {name: os.environ.get(name) for name in options}
         os.environ.update(options)
         try:
-            program = jax.jit(f).lower(*args).compile()
+            made = jax.jit(f).lower(*args).compile()
         finally:
             for name, value in before.items():
                 os.environ.pop(name)
                 os.environ.update({} if value is None else {name: value})
         reports = [path.read_text() for path in sorted(Path(folder).glob("*.ptxas"))]
-    return program, [_ptxas(text) for text in reports]
+    return made, [_ptxas(text) for text in reports]
 
 
 def _ptxas(text: str) -> dict[str, int]:
@@ -80,9 +80,9 @@ def _size(text: str) -> int:
     )
 
 
-def traffic(program: str) -> dict[str, int]:
+def traffic(text: str) -> dict[str, int]:
     """Kernels of an optimised program, and the bytes that they read and write."""
-    entry = program[program.index("\nENTRY") :]
+    entry = text[text.index("\nENTRY") :]
     sizes: dict[str, int] = {}
     found = {"kernels": 0, "read": 0, "written": 0}
     for line in entry.splitlines()[2:]:
@@ -97,8 +97,6 @@ def traffic(program: str) -> dict[str, int]:
 
 
 def _plain(name: str) -> Callable[[Any, Any], Any]:
-    from .speed import CONTESTANTS
-
     formula = next(f for call, _, f in CONTESTANTS[name] if call.endswith("formula"))
 
     def widened(a: Any, b: Any) -> Any:
@@ -127,16 +125,12 @@ def _cells(name: str, shape: tuple[int, int], dtype: str, place: Any) -> Iterato
     path = jd.implementation_of(DIVERGENCES[name], logits, logits, platform="cuda")
     for mode in MODES:
         for call, f in ((OURS, _ours(DIVERGENCES[name])), (PLAIN, _plain(name))):
-
-            def mean(a: Any, b: Any, f: Callable[[Any, Any], Any] = f) -> Any:
-                return f(a, b).mean()
-
-            program, kernels = compiled(f if mode == "value" else jax.value_and_grad(mean, 1), x, x)
-            counted = traffic(program.as_text())
+            made, kernels = compiled(program(f, mode), x, x)
+            counted = traffic(made.as_text())
             moved = counted["read"] + counted["written"]
             # What is in a loop is not counted: the reference path keeps its rows in one.
             known = call == PLAIN or path.name == "mosaic_gpu"
-            memory = program.memory_analysis()
+            memory = made.memory_analysis()
             yield {
                 "divergence": name,
                 "mode": mode,

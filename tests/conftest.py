@@ -5,9 +5,12 @@ by default, as users have it. A test that needs float64 asks for the `x64` fixtu
 `@given`, enters `jax.enable_x64(True)` itself.
 """
 
+import gc
 import os
+import resource
 import tempfile
 from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # read when JAX is imported
 # What the command line keeps between runs it does not keep in the user's cache.
@@ -68,12 +71,26 @@ def rest_slow(parameters: list, quick: int) -> list:
     return [*parameters[:quick], *rest]
 
 
+# What a worker may hold before it forgets its compiled programs: hundreds of slow tests would keep
+# many gigabytes, while tests that follow each other share some.
+_LIMIT = 3 * 2**30
+
+
+def _resident() -> int:
+    """Bytes of memory of this process; where nobody tells, the most it ever had."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 @pytest.fixture(autouse=True)
 def _bounded_memory(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Hundreds of slow tests would keep gigabytes of compiled programs."""
+    """Slow tests forget compiled programs when there are too many."""
     yield
-    if request.node.get_closest_marker("slow"):
+    if request.node.get_closest_marker("slow") and _resident() > _LIMIT:
         jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
