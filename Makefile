@@ -2,6 +2,7 @@
 #
 #     make verify                     prove, refute or sample what is stated of KL
 #     make test                       the tests that take seconds
+#     make gpu                        compile the kernels for an H100 (Linux)
 #     make ci                         all that must pass before a change lands
 #     make verify PYTHON=python3.12   with an interpreter of your choice
 
@@ -9,7 +10,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist loadgroup
 
-.PHONY: verify test slow oldest core lint format ci clean FORCE
+.PHONY: verify test slow gpu oldest core lint format ci clean FORCE
 
 verify: $(VENV)/installed
 	$(VENV)/bin/jaxdiv verify
@@ -19,6 +20,10 @@ test: $(VENV)/installed-test
 
 slow: $(VENV)/installed-test
 	$(PYTEST) -m slow
+
+# Kernels compiled for an H100, which needs none but XLA's compiler for NVIDIA GPUs, of 4.4 GB.
+gpu: $(VENV)/installed-gpu
+	$(PYTEST) -m h100
 
 # The core of the suite on the oldest versions that pyproject.toml allows, in .venv-oldest.
 oldest:
@@ -62,4 +67,9 @@ $(VENV)/installed: $(VENV)/interpreter pyproject.toml
 $(VENV)/installed-test: $(VENV)/interpreter pyproject.toml
 	@echo "Installing jaxdiv and what tests it into $(VENV): a few minutes the first time"
 	$(PY) -m pip install --quiet --editable ".[test]" $(PINS)
+	@touch $@
+
+$(VENV)/installed-gpu: $(VENV)/installed-test
+	@echo "Installing XLA's compiler for NVIDIA GPUs into $(VENV): a few minutes"
+	$(PY) -m pip install --quiet --no-cache-dir --editable ".[test,cuda13]" $(PINS)
 	@touch $@

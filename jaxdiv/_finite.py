@@ -234,9 +234,9 @@ def sides(p: Noun, q: Noun, where: Array | None, form: Layout) -> tuple[Side, Si
     if where is not None:
         where = where.reshape((1,) * (form.ndim - where.ndim) + where.shape)
         where = jnp.moveaxis(where, form.axis, -1)
-    # Two sides of logits in low precision stay as they are stored, which is half of the reading.
-    logits = isinstance(p, Logits) and isinstance(q, Logits)
-    kept = _array(p).dtype if logits and _array(p).dtype == _array(q).dtype else None
+    # Two sides in low precision stay as they are stored, which is half of the reading.
+    stored = not isinstance(p, Labels) and not isinstance(q, Labels)
+    kept = _array(p).dtype if stored and _array(p).dtype == _array(q).dtype else None
     side_p, side_q = side(p, where, form, kept), side(q, where, form, kept)
     shape = jnp.broadcast_shapes(side_p.values.shape, side_q.values.shape)
 

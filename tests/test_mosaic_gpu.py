@@ -10,7 +10,7 @@ import pytest
 
 import jaxdiv as jd
 from bench import gpu_static
-from conftest import every
+from conftest import every, rest_slow
 from jaxdiv.rows import dispatch, elementwise, mosaic_cluster, mosaic_tile
 from jaxdiv.rows.rule import LOG_AFFINITY
 from oracles import from_logits, gradient, ulp_error
@@ -169,6 +169,55 @@ def test_a_divergence_of_the_users_own():
     check(divergence, a, b)
 
 
+def masses(shape):
+    """Rows with zeros on either side, on both, equal rows, and a last one that is none."""
+    rng = np.random.default_rng(0)
+    p, q = (rng.dirichlet(np.ones(shape[1]), shape[0]).astype(np.float32) for _ in range(2))
+    p[0, 3] = q[1, 4] = p[2, 5] = q[2, 5] = 0
+    q[3] = p[3]
+    p[-1, 0] = np.nan
+    return p, q
+
+
+MASSES = [
+    (name, nouns, shape)
+    for name in ("kl", "js", "total_variation", "chi2", "squared_euclidean")
+    for nouns in ((jd.Probs, jd.Probs), (jd.LogProbs, jd.LogProbs))
+    for shape in ((5, PIECE + 44), (ROWS + 2, 24))
+]
+
+
+@pytest.mark.parametrize(("name", "nouns", "shape"), rest_slow(MASSES, 2))
+def test_probabilities_and_their_logarithms(name, nouns, shape):
+    given = masses(shape)
+    with np.errstate(divide="ignore"):
+        p, q = (x if noun is jd.Probs else np.log(x) for noun, x in zip(nouns, given, strict=True))
+    weights = np.random.default_rng(1).normal(size=shape[0]).astype(np.float32)
+    assert jd.implementation_of(
+        jd.CATALOGUE[name].divergence, nouns[0](p), nouns[1](q), platform="cuda"
+    ).name == "mosaic_gpu"  # fmt: skip
+
+    def total(implementation, p, q):
+        value = jd.CATALOGUE[name](nouns[0](p), nouns[1](q), implementation=implementation)
+        return jnp.sum(weights * value), value
+
+    f = jax.grad(total, (1, 2), has_aux=True)
+    (slopes, got), (wanted, want) = f(INTERPRETED, p, q), f("reference", p, q)
+    np.testing.assert_allclose(got, want, rtol=2e-6)
+    for slope, other in zip(slopes, wanted, strict=True):
+        np.testing.assert_allclose(slope, other, rtol=4e-6, atol=1e-30)
+
+
+@pytest.mark.slow
+def test_rows_of_no_finite_logarithm_and_parameters_outside_their_domain():
+    x = jnp.log(jnp.asarray(masses((4, PIECE + 8))[1]))
+    x = x.at[0].set(-jnp.inf)
+    got = jd.kl_divergence(jd.LogProbs(x), jd.LogProbs(x), implementation=INTERPRETED)
+    np.testing.assert_array_equal(jnp.isnan(got), [True, False, False, False])
+    f = jax.jit(functools.partial(jd.skew_kl_divergence, implementation=INTERPRETED))
+    assert jnp.isnan(f(jd.LogProbs(x), jd.LogProbs(x), 2.0)).all()
+
+
 @pytest.mark.parametrize("name", every(["kl", "js", "total_variation"], ["kl"]))
 def test_accuracy(name):
     a, b = (np.float32(x) for x in logit_rows(PIECE + 2))
@@ -323,7 +372,8 @@ def test_who_has_no_kernel():
     short = (jd.Logits(jnp.zeros((ROWS, 8))),) * 2
     assert "of their own" in reason(own, *short)
     assert "temperature" in reason(jd.KL(), jd.Logits(a, 2.0), jd.Logits(b))
-    assert "temperature" in reason(jd.KL(), jax.nn.softmax(a), jax.nn.softmax(b))
+    assert "one side is logits" in reason(jd.KL(), jax.nn.softmax(a), jd.Logits(b))
+    assert "logits alone" in reason(jd.Renyi(0.5), jax.nn.softmax(a), jax.nn.softmax(b))
     both = jd.implementation_of(jd.Chernoff(), jd.Logits(a), jd.Logits(b), platform="cuda")
     assert both.name == "mosaic_gpu and reference" and LOG_AFFINITY.name in both.reason
     with pytest.raises(NotImplementedError, match="cpu"):
@@ -380,23 +430,26 @@ def h100():
 
 
 COMPILED = [
-    ("kl", (8192, 128256), jnp.bfloat16),
-    ("kl", (8192, 50257), jnp.float32),
-    ("js", (16384, 32768), jnp.float32),
-    ("total_variation", (16384, 32768), jnp.float32),
-    ("renyi_half", (16384, 32768), jnp.float32),
-    ("kl", (2**20, 128), jnp.float32),
-    ("js", (2**20, 240), jnp.bfloat16),
+    ("kl", jd.Logits, (8192, 128256), jnp.bfloat16),
+    ("kl", jd.Logits, (8192, 50257), jnp.float32),
+    ("js", jd.Logits, (16384, 32768), jnp.float32),
+    ("total_variation", jd.Logits, (16384, 32768), jnp.float32),
+    ("renyi_half", jd.Logits, (16384, 32768), jnp.float32),
+    ("kl", jd.Logits, (2**20, 128), jnp.float32),
+    ("js", jd.Logits, (2**20, 240), jnp.bfloat16),
+    ("kl", jd.Probs, (8192, 128256), jnp.bfloat16),
+    ("js", jd.LogProbs, (2**20, 128), jnp.float32),
 ]
 
 
-@pytest.mark.parametrize(("name", "shape", "dtype"), COMPILED)
-def test_a_program_for_an_h100(h100, name, shape, dtype):
+@pytest.mark.h100
+@pytest.mark.parametrize(("name", "noun", "shape", "dtype"), COMPILED)
+def test_a_program_for_an_h100(h100, name, noun, shape, dtype):
     entry = jd.CATALOGUE[name]
     x = jax.ShapeDtypeStruct(shape, dtype, sharding=h100)
 
     def total(a, b):
-        return entry(jd.Logits(a), jd.Logits(b)).sum()
+        return entry(noun(a), noun(b)).sum()
 
     program, kernels = gpu_static.compiled(jax.value_and_grad(total, (0, 1)), x, x)
     both = 2 * x.size * x.dtype.itemsize

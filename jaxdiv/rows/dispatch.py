@@ -54,7 +54,7 @@ def choose(
         return Implementation("reference", reason)
     name = "mosaic_gpu_interpret" if interpreted else "mosaic_gpu"
     asked = implementation != "auto"
-    return Implementation(name, "asked for" if asked else "sums of logits on a Hopper GPU")
+    return Implementation(name, "asked for" if asked else "sums over rows on a Hopper GPU")
 
 
 def together(implementation: str, statistic: Statistic, operands: Operands, moving: Moving) -> bool:

@@ -117,6 +117,31 @@ def program(
     return Program(builder.needed(results), results), builder.table
 
 
+def programs(
+    wanted: Mapping[str, tuple[Callable[..., Sequence[Array]], Mapping[str, bool]]],
+    parameters: Sequence[Array],
+) -> tuple[dict[str, Program], Array]:
+    """Programs of several functions, each with its inputs, and their one table.
+
+    Parameters are scalars or one number a row, (rows, 1); the table is (1 or rows, numbers).
+    """
+    made: dict[str, Program] = {}
+
+    def known(*parameters: Array) -> Array:
+        """The table of one row; the programs are noted on the way."""
+        numbers: list[Array] = []
+        for name, (function, inputs) in wanted.items():
+            made[name], more = program(function, parameters, inputs, len(numbers))
+            numbers += more
+        return jnp.stack(numbers) if numbers else jnp.zeros(1, jnp.float32)
+
+    own = [x.ndim > 0 for x in parameters]
+    if any(own):
+        flat = [x.reshape(-1) if mine else x for x, mine in zip(parameters, own, strict=True)]
+        return made, jax.vmap(known, [0 if mine else None for mine in own])(*flat)
+    return made, known(*parameters)[None]
+
+
 _CALLS = {
     *("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"),
     *("custom_vjp_call_jaxpr", "checkpoint", "remat", "remat2"),

@@ -172,9 +172,10 @@ class Row(Passes):
 
             lax.fori_loop(0, self.plan.groups, step, None)
 
-    def wait(self, side: int) -> None:
-        """Until a side has come."""
-        self.gpu.barrier_wait(self._scratch["ready"].at[side])
+    def wait(self, sides: Sequence[int] = (0, 1)) -> None:
+        """Until sides have come."""
+        for side in sides:
+            self.gpu.barrier_wait(self._scratch["ready"].at[side])
 
     def place(self, name: str, step: Array) -> Any:
         """Where a group of a side lies in shared memory."""
@@ -182,14 +183,14 @@ class Row(Passes):
 
         return self._scratch[name].at[pl.ds(step * self.plan.group, self.plan.group)]
 
-    def logits(self, name: str, step: Array, masked: bool = True) -> Array:
-        """A group of a side; what an earlier group has or a later row, as -inf if masked."""
+    def read(self, name: str, step: Array, masked: bool = True) -> Array:
+        """A group of a side; what an earlier group has or a later row, as `nothing` if masked."""
         x = self.gpu.load(self.place(name, step)).astype(jnp.float32)
         exact = self.plan.size == self.plan.blocks * self.plan.pieces * PIECE
         if exact or not masked:
             return x
         start, begin = self._begin(step)
-        return jnp.where(self._column >= start - begin, x, -jnp.inf)
+        return jnp.where(self._column >= start - begin, x, self.nothing[SIDES.index(name)])
 
     def exchange(self, numbers: Sequence[Array]) -> list[list[Array]]:
         """The numbers of every block of the cluster."""
@@ -240,7 +241,7 @@ class Row(Passes):
         """Those of both rows, as inputs of the programs."""
         mine: list[Array] = []
         for side, name in enumerate(SIDES):
-            self.wait(side)
+            self.wait([side])
             mine += self._normaliser(name)
         parts = self.exchange(mine)
         found = {}

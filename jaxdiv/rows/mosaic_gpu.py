@@ -1,35 +1,26 @@
-"""Rows kept in the shared memory of a Hopper GPU, so that each logit is read once.
+"""Rows kept in the shared memory of a Hopper GPU, so that each number is read once.
 
 Long rows are divided over a cluster of thread blocks (`mosaic_cluster`), short ones share a block
 (`mosaic_tile`); all passes over them read shared memory, and for the gradient the result replaces
-the logits there and is copied out. The form is that of `lean`, which names the rows whose value
-stands; the others are computed again by the reference path, outside of the kernel. What a
-divergence adds is its declaration, traced for one outcome (`elementwise`).
+the numbers there and is copied out. What a divergence adds is its declaration, traced for one
+outcome (`elementwise`), of logits (`mosaic_logits`) or of masses (`mosaic_masses`).
 """
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .._f_divergences import Alpha
-from . import elementwise, lean, mosaic_cluster, mosaic_tile, reference
-from .blocked import as_rows, repaired
-from .mosaic_passes import SIDES
+from . import elementwise, mosaic_cluster, mosaic_logits, mosaic_masses, mosaic_tile, reference
+from .blocked import as_rows
 from .pair import Side
-from .renyi import RENYI, of_sum, to_sum
-from .rule import SUM, entries, partials
+from .renyi import RENYI
+from .rule import SUM
 from .statistic import Moving, Operands, Statistic
-
-_WIDE = {f"x_{side}": True for side in SIDES}
-_ROW = {f"{name}_{side}": False for side in SIDES for name in ("top", "ties", "others")}
-
-
-_SAME = -1.0  # of a row that is the same on both sides, for what is positive otherwise
 
 Plan = mosaic_cluster.Plan | mosaic_tile.Plan
 
@@ -40,27 +31,39 @@ def _plan(operands: Operands) -> Plan | str:
     *batch, size = p.values.shape
     rows, dtype = math.prod(batch), p.values.dtype
     if dtype not in (jnp.float32, jnp.bfloat16, jnp.float16):
-        return f"the kernel computes in float32, and the logits are {dtype}"
+        return f"the kernel computes in float32, and the rows are {dtype}"
     if size >= mosaic_cluster.PIECE:
         return mosaic_cluster.plan(rows, size, dtype)
     return mosaic_tile.plan(rows, size, dtype, jax.tree.leaves(parameters))
+
+
+def _of_logits(p: Side, q: Side) -> bool:
+    return p.chart == q.chart == "logits"
 
 
 def why_not(statistic: Statistic, operands: Operands) -> str | None:
     """Why this path hands a statistic over to the reference path; None if it does not."""
     if statistic not in (SUM, RENYI):
         return f"the statistic {statistic.name} has no kernel"
-    divergence, p, q = _summed(statistic, operands)
-    if not all(s.chart == "logits" and s.temperature is None for s in (p, q)):
-        return "the sides are not logits at temperature 1"
+    divergence, p, q = mosaic_logits.summed(statistic, operands)
     if p.values.dtype != q.values.dtype:
         return f"the sides are {p.values.dtype} and {q.values.dtype}"
-    if _unknown(divergence) and (divergence.rough or not divergence.homogeneous):
-        return "how steep the summand is, is not known"
+    if any(side.temperature is not None for side in (p, q)):
+        return "a temperature is not 1"
     if isinstance(made := _plan((divergence, p, q)), str):
         return made
+    if _of_logits(p, q):
+        if reason := mosaic_logits.why_not(divergence):
+            return reason
+    elif "logits" in (p.chart, q.chart):
+        return "one side is logits, the other is not"
+    elif statistic is RENYI:
+        return f"the statistic {statistic.name} has a kernel of logits alone"
     try:
-        _programs(as_rows((divergence, p, q))[0], (True, True))
+        if _of_logits(p, q):
+            mosaic_logits.programs_of(as_rows((divergence, p, q))[0], (True, True))
+        else:
+            mosaic_masses.programs_of((divergence, p, q), (True, True))
     except elementwise.Unsupported as reason:
         return f"the summand cannot be traced into a kernel: {reason}"
     return None
@@ -68,25 +71,11 @@ def why_not(statistic: Statistic, operands: Operands) -> str | None:
 
 def value(statistic: Statistic, operands: Operands, *, interpret: bool = False) -> Array:
     """The statistic of every row."""
-    divergence, p, q = _summed(statistic, operands)
-    made = _plan((divergence, p, q))
+    made = _plan(mosaic_logits.summed(statistic, operands))
     assert not isinstance(made, str)
-    programs, table = _programs(as_rows((divergence, p, q))[0], ())
-    kernel = functools.partial(_value_kernel, unknown=_unknown(divergence))
-    total = _call(kernel, made, (), programs, table, _flat(made, p, q), interpret)[0]
-    total = total.reshape(p.values.shape[:-1])
-    same = total == _SAME
-    found = total = jnp.where(same, 0, total)
-    stand = _stand(divergence, total)
-    if statistic is RENYI:
-        found, near_one = of_sum(operands[0], total)
-        stand &= near_one
-    stand |= same
-
-    def near(operands: Operands) -> list[Array]:
-        return [reference.value(statistic, operands)]
-
-    return repaired([found], stand, near, operands)[0]
+    if _of_logits(*operands[1:]):
+        return mosaic_logits.value(statistic, operands, made, interpret=interpret)
+    return mosaic_masses.value(operands, made, interpret=interpret)
 
 
 def push(
@@ -115,188 +104,18 @@ def pull(
     """The transpose: the cotangents of the moving leaves."""
     _, p, q = operands
     mine = [x is p.values or x is q.values for x in jax.tree.leaves(operands)]
-    parameters = any(moves and not my for moves, my in zip(moving, mine, strict=True))
-    if parameters:
+    if any(moves and not my for moves, my in zip(moving, mine, strict=True)):
         # A parameter's cotangent is a sum over the rows.
         return reference.pull(statistic, operands, known, cotangent, moving=moving)
     two = tuple(moves for moves, my in zip(moving, mine, strict=True) if my)
-    divergence = _summed(statistic, operands)[0]
-    total, weight, near_one = known, cotangent, True
-    if statistic is RENYI:
-        total, growth, near_one = to_sum(operands[0], known)
-        weight = growth * cotangent
-    made = _plan((divergence, p, q))
+    made = _plan(mosaic_logits.summed(statistic, operands))
     assert not isinstance(made, str)
-    programs, table = _programs(as_rows((divergence, p, q))[0], two)
-    *slopes, fine = _call(
-        functools.partial(_pull_kernel, moving=two, unknown=_unknown(divergence)),
-        made,
-        two,
-        programs,
-        table,
-        (*_flat(made, p, q), weight.reshape(-1), total.reshape(-1)),
-        interpret,
-    )
-    found = [x.reshape(p.values.shape) for x in slopes]
-    fine = fine.reshape(known.shape)
-    stand = (_stand(divergence, total) & (fine > 0) & near_one) | (fine == _SAME)
-
-    def near(operands: Operands, known: Array, cotangent: Array) -> list[Array]:
-        rows = known[:, 0], cotangent[:, 0]
-        return reference.pull(statistic, operands, *rows, moving=moving)
-
-    return repaired(found, stand, near, operands, known[..., None], cotangent[..., None])
-
-
-def _summed(statistic: Statistic, operands: Operands) -> Operands:
-    """The operands of the sum that a kernel takes: Renyi's is a function of one."""
-    alpha, p, q = operands
-    return (Alpha(alpha), p, q) if statistic is RENYI else operands
-
-
-def _flat(made: Plan, p: Side, q: Side) -> tuple[Array, Array]:
-    return p.values.reshape(made.view), q.values.reshape(made.view)
-
-
-def _unknown(divergence: Any) -> bool:
-    """Whether nobody knows how steep a summand is.
-
-    An error e common to all log-ratios of a row changes the value by e sum(p d_p), so that the
-    kernel finds out, for each row, whether that is little: sum(p d_p) is the steepness, relative to
-    the value.
-    """
-    slope = divergence.steepness()
-    return isinstance(slope, float) and slope > lean.STEEP
-
-
-def _stand(divergence: Any, total: Array) -> Array:
-    steep = jnp.asarray(0.0 if _unknown(divergence) else divergence.steepness())
-    gentle = (steep[..., 0] if steep.ndim else steep) <= lean.STEEP
-    least = lean.ROUGH if divergence.rough else lean.SMOOTH
-    return (total >= least) & (total < jnp.inf) & gentle
-
-
-# --- the summand ---------------------------------------------------------------------------------
-
-
-# "terms", or "slopes" of the sides that move and "results"; "excess", p - q, if its sum is wanted.
-_Programs = dict[str, elementwise.Program]
-
-
-def _programs(divergence: Any, moving: Sequence[bool]) -> tuple[_Programs, Array]:
-    """Programs for a divergence, and their table of known numbers, (rows or 1, numbers)."""
-    leaves, tree = jax.tree.flatten(divergence)
-    rough = divergence.rough
-    made: _Programs = {}
-
-    def sides(numbers: dict[str, Array]) -> list[lean.Normalised]:
-        names = ("x", "top", "ties", "others")
-        return [lean.Normalised(*(numbers[f"{n}_{side}"] for n in names)) for side in SIDES]
-
-    def pair(numbers: dict[str, Array]) -> Any:
-        p, q = sides(numbers)
-        return p, q, lean.pair_of(p, q, numbers["error"] if rough else 0)
-
-    def by_mass(leaves: Any, p: Any, q: Any, both: Any) -> tuple[Array, Array]:
-        like = Side(p.values, None, "logits")
-        divergence = jax.tree.unflatten(tree, leaves)
-        return partials(divergence, both, like, like, p.support(), q.support())
-
-    def terms(leaves, **numbers):
-        p, q, both = pair(numbers)
-        found = [entries(jax.tree.unflatten(tree, leaves), both, p.support(), q.support())]
-        if _unknown(divergence):
-            return found + list(by_mass(leaves, p, q, both)[:1])
-        return found + differing(numbers)
-
-    vanishing = not _unknown(divergence) and lean.vanishes(SUM, divergence)
-
-    def differing(numbers: dict[str, Array]) -> list[Array]:
-        """Whether the sides differ, if they might as well not."""
-        return [(numbers["x_p"] != numbers["x_q"]).astype(jnp.float32)] if vanishing else []
-
-    def excess(leaves, **numbers):
-        return [lean.excess(*sides(numbers))]
-
-    def slopes(leaves, **numbers):
-        p, q, both = pair(numbers)
-        found = by_mass(leaves, p, q, both)
-        # Of what moves: the slope, and the slope of all but the likeliest outcome.
-        pairs = ((s, jnp.where(x.likeliest(), 0, s)) for s, x in zip(found, (p, q), strict=True))
-        moved = [x for two, moves in zip(pairs, moving, strict=True) if moves for x in two]
-        return moved + differing(numbers)
-
-    def results(leaves, **numbers):
-        p, q, both = pair(numbers)
-        found = by_mass(leaves, p, q, both)
-        masses = (both.raw_p, both.raw_q)
-        each = zip(SIDES, (p, q), found, masses, moving, strict=True)
-        return [
-            numbers["cotangent"]
-            * x.centred(slope, mass, numbers[f"whole_{side}"], numbers[f"rest_{side}"])
-            for side, x, slope, mass, moves in each
-            if moves
-        ]
-
-    given = _WIDE | _ROW | ({"error": False} if rough else {})
-    sums = {f"{n}_{s}": False for n in ("whole", "rest") for s in SIDES} | {"cotangent": False}
-    wanted = {"excess": (excess, _WIDE | _ROW)} if rough else {}
-    if any(moving):
-        wanted |= {"slopes": (slopes, given), "results": (results, given | sums)}
-    else:
-        wanted |= {"terms": (terms, given)}
-
-    def known(*leaves: Array) -> Array:
-        """The table of one row; the programs are noted on the way."""
-        numbers: list[Array] = []
-        for name, (function, inputs) in wanted.items():
-            made[name], more = elementwise.program(function, leaves, inputs, len(numbers))
-            numbers += more
-        return jnp.stack(numbers) if numbers else jnp.zeros(1, jnp.float32)
-
-    each_row = [x.ndim > 0 for x in leaves]
-    if any(each_row):
-        flat = [x.reshape(-1) if mine else x for x, mine in zip(leaves, each_row, strict=True)]
-        table = jax.vmap(known, [0 if mine else None for mine in each_row])(*flat)
-    else:
-        table = known(*leaves)[None]
-    return made, table
-
-
-# --- kernels -------------------------------------------------------------------------------------
-
-
-def _call(
-    kernel: Callable[..., None],
-    made: Plan,
-    moving: Sequence[bool],
-    programs: _Programs,
-    table: Array,
-    arrays: Sequence[Array],
-    interpret: bool,
-) -> Sequence[Array]:
-    # Here, as Pallas takes longer to load than everything else.
-    from jax.experimental.pallas import mosaic_gpu as plgpu
-
-    outputs = [jax.ShapeDtypeStruct(made.view, made.dtype) for moves in moving if moves]
-    outputs.append(jax.ShapeDtypeStruct((made.rows,), jnp.float32))
-    own = made.outputs()
-    few, wanted = len(arrays), len(outputs)
-
-    def body(*refs: Any, **scratch: Any) -> None:
-        inputs, (numbers, *others) = refs[:few], refs[few:]
-        rows = made.block(numbers, others[wanted:], scratch, interpret)
-        kernel(rows, programs, inputs, others[:wanted])
-
-    run = plgpu.kernel(
-        body,
-        kernel_name="jaxdiv_pull" if any(moving) else "jaxdiv_value",
-        out_type=[*outputs, *own],
-        scratch_types=made.scratch(),
-        interpret=plgpu.InterpretGPUParams() if interpret else None,
-        **made.grid(),
-    )
-    return run(*arrays, table)[:wanted]
+    if _of_logits(p, q):
+        return mosaic_logits.pull(
+            statistic, operands, made, known, cotangent,
+            moving=moving, two=two, interpret=interpret,
+        )  # fmt: skip
+    return mosaic_masses.pull(operands, made, cotangent, two=two, interpret=interpret)
 
 
 @functools.cache
@@ -310,64 +129,3 @@ def interpreter_effects() -> Any:
     one = jax.ShapeDtypeStruct((1,), jnp.float32)
     run = plgpu.kernel(body, out_type=one, interpret=plgpu.InterpretGPUParams())
     return jax.make_jaxpr(lambda: run())().effects
-
-
-def _finite(tops: dict[str, Array]) -> Array:
-    """Whether both rows have a largest logit."""
-    return functools.reduce(
-        jnp.logical_and,
-        [(tops[f"top_{s}"] < jnp.inf) & (tops[f"ties_{s}"] > 0) for s in SIDES],
-    )
-
-
-def _centre(rows: Any, programs: _Programs, inputs: dict[str, Array]) -> dict[str, Array]:
-    if "excess" not in programs:
-        return inputs
-    return inputs | {"error": rows.sums(programs["excess"], inputs)[0]}
-
-
-def _value_kernel(rows: Any, programs: _Programs, inputs: Any, outputs: Any, unknown: bool) -> None:
-    rows.fetch(inputs)
-    found = _centre(rows, programs, rows.normalisers())
-    total, *more = rows.sums(programs["terms"], found)
-    fine = _finite(found)
-    if unknown:
-        fine &= jnp.abs(more[0]) <= lean.STEEP * total
-    elif more:
-        total = jnp.where(more[0] == 0, _SAME, total)
-    # NaN does not stand.
-    rows.tell(outputs[0], jnp.where(fine, total, jnp.nan))
-
-
-def _pull_kernel(
-    rows: Any,
-    programs: _Programs,
-    inputs: Any,
-    outputs: Any,
-    moving: Sequence[bool],
-    unknown: bool,
-) -> None:
-    *arrays, cotangent, known = inputs
-    rows.fetch(arrays, (cotangent, known) if unknown else (cotangent,))
-    found = _centre(rows, programs, rows.normalisers())
-    sums = rows.sums(programs["slopes"], found)
-    fine, scale = _finite(found), rows.number(cotangent)
-    given = dict(found)
-    zero = jnp.float32(0)
-    for side, moves in zip(SIDES, moving, strict=True):
-        given[f"whole_{side}"], given[f"rest_{side}"] = (
-            (sums.pop(0), sums.pop(0)) if moves else (zero, zero)
-        )
-        fine &= jnp.abs(given[f"rest_{side}"]) < jnp.inf
-    if unknown:
-        total = rows.number(known)
-        # By Euler's theorem the two slopes add up to the value.
-        steep = given["whole_p"] if moving[0] else total - given["whole_q"]
-        fine &= jnp.abs(steep) <= lean.STEEP * total
-    stands = jnp.where(fine, 1.0, 0.0)
-    if sums:
-        same = fine & (sums[0] == 0)
-        scale, stands = jnp.where(same, 0.0, scale), jnp.where(same, _SAME, stands)
-    rows.replace(programs["results"], given | {"cotangent": scale}, moving)
-    rows.send(outputs[:-1], moving)
-    rows.tell(outputs[-1], stands)

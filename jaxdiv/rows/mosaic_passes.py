@@ -1,14 +1,19 @@
 """Passes of a thread block over rows in its shared memory, a tile of their logits at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from . import elementwise
 
 SIDES = ("p", "q")
+
+# By name, what a kernel evaluates.
+Programs = dict[str, elementwise.Program]
+
 _LOWEST = float(jnp.finfo(jnp.float32).min)
 
 
@@ -23,13 +28,14 @@ class Passes:
     steps: int
     tile: tuple[int, int]
     dtype: Any
+    nothing = (-jnp.inf, -jnp.inf)  # for each side, the number of an outcome of probability 0
 
     def place(self, name: str, step: Array) -> Any:
         """Where a tile of a side lies in shared memory."""
         raise NotImplementedError
 
-    def logits(self, name: str, step: Array, masked: bool = True) -> Array:
-        """A tile of a side; what is in an earlier one, as -inf if masked."""
+    def read(self, name: str, step: Array, masked: bool = True) -> Array:
+        """A tile of a side; what an earlier tile has or a later row, as `nothing` if masked."""
         raise NotImplementedError
 
     def zero(self) -> Array:
@@ -45,7 +51,7 @@ class Passes:
 
         def step(i: Array, found: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             top, ties, others = found
-            x = self.logits(name, i)
+            x = self.read(name, i)
             part = jnp.exp(-jnp.abs(x - top))
             above, equal = x > top, x == top
             others = jnp.where(
@@ -64,7 +70,7 @@ class Passes:
         row = program.of_row(inputs, self.known)
 
         def step(i: Array, totals: list[Array]) -> list[Array]:
-            wide = {f"x_{name}": self.logits(name, i) for name in SIDES}
+            wide = {f"x_{name}": self.read(name, i) for name in SIDES}
             found = program.of_tile(row, wide, self.tile)
             return [total + x for total, x in zip(totals, found, strict=True)]
 
@@ -78,7 +84,7 @@ class Passes:
         names = [name for name, moves in zip(SIDES, moving, strict=True) if moves]
 
         def step(i: Array, _: None) -> None:
-            wide = {f"x_{name}": self.logits(name, i, masked=False) for name in SIDES}
+            wide = {f"x_{name}": self.read(name, i, masked=False) for name in SIDES}
             found = program.of_tile(row, wide, self.tile)
             for name, x in zip(names, found, strict=True):
                 self.gpu.store(self.place(name, i), x.astype(self.dtype))
@@ -92,3 +98,37 @@ def relative(found: Sequence[Array], top: Array) -> tuple[Array, Array]:
     equal = its_top == top
     scaled = jnp.where(equal, others, (others + ties) * jnp.exp(its_top - top))
     return jnp.where(equal, ties, 0.0), scaled
+
+
+def run(
+    kernel: Callable[..., None],
+    made: Any,
+    moving: Sequence[bool],
+    programs: Programs,
+    table: Array,
+    arrays: Sequence[Array],
+    interpret: bool,
+) -> Sequence[Array]:
+    """What a kernel makes of arrays by a plan: the sides that move, and a number a row."""
+    # Here, as Pallas takes longer to load than everything else.
+    from jax.experimental.pallas import mosaic_gpu as plgpu
+
+    outputs = [jax.ShapeDtypeStruct(made.view, made.dtype) for moves in moving if moves]
+    outputs.append(jax.ShapeDtypeStruct((made.rows,), jnp.float32))
+    own = made.outputs()
+    few, wanted = len(arrays), len(outputs)
+
+    def body(*refs: Any, **scratch: Any) -> None:
+        inputs, (numbers, *others) = refs[:few], refs[few:]
+        rows = made.block(numbers, others[wanted:], scratch, interpret)
+        kernel(rows, programs, inputs, others[:wanted])
+
+    launched = plgpu.kernel(
+        body,
+        kernel_name="jaxdiv_pull" if any(moving) else "jaxdiv_value",
+        out_type=[*outputs, *own],
+        scratch_types=made.scratch(),
+        interpret=plgpu.InterpretGPUParams() if interpret else None,
+        **made.grid(),
+    )
+    return launched(*arrays, table)[:wanted]

@@ -114,6 +114,11 @@ class Tile(Passes):
             ready = self._scratch["ready"].at[i]
             self.gpu.copy_gmem_to_smem(array.at[self._rows], target, ready)
 
+    def wait(self, sides: Sequence[int] = (0, 1)) -> None:
+        """Until sides have come."""
+        for side in sides:
+            self.gpu.barrier_wait(self._scratch["ready"].at[side])
+
     def place(self, name: str, step: Array) -> Any:
         """Where some columns of a side lie in shared memory."""
         import jax.experimental.pallas as pl
@@ -121,7 +126,7 @@ class Tile(Passes):
         columns = self.tile[1]
         return self._scratch[name].at[:, pl.ds(step * columns, columns)]
 
-    def logits(self, name: str, step: Array, masked: bool = True) -> Array:
+    def read(self, name: str, step: Array, masked: bool = True) -> Array:
         """Some columns of a side."""
         del masked  # no column is in two steps
         x = self.gpu.load(self.place(name, step), layout=self.gpu.Layout.WGMMA)
@@ -135,7 +140,7 @@ class Tile(Passes):
         """Those of both sides' rows, as inputs of the programs."""
         inputs = {}
         for side, name in enumerate(SIDES):
-            self.gpu.barrier_wait(self._scratch["ready"].at[side])
+            self.wait([side])
             found = self.running(name)
             highest = jnp.max(found[0], axis=1)
             ties, others = relative(found, lax.broadcast_in_dim(highest, self.tile, (0,)))

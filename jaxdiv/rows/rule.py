@@ -18,8 +18,8 @@ def entries(divergence: Separable, pair: Pair, some_p: Array, some_q: Array) -> 
     """The summand of every outcome, boundaries included."""
     inside = divergence.term(pair)
     p_zero, q_zero = divergence.at_p_zero(pair).value, divergence.at_q_zero(pair).value
-    outside = jnp.where(some_p, q_zero, jnp.where(some_q, p_zero, 0))
-    return jnp.where(some_p & some_q, inside, outside)
+    beyond = jnp.where(some_p, q_zero, jnp.where(some_q, p_zero, 0))
+    return jnp.where(some_p & some_q, inside, beyond)
 
 
 def invalid(side_p: Side, side_q: Side) -> Array:
@@ -27,7 +27,7 @@ def invalid(side_p: Side, side_q: Side) -> Array:
     return side_p.invalid() | side_q.invalid()
 
 
-def _outside(divergence: Separable) -> Array:
+def outside(divergence: Separable) -> Array:
     """Whether a parameter, a scalar or one number a row (..., 1), is outside its domain."""
     inside = jnp.asarray(divergence.valid())
     return ~(inside[..., 0] if inside.ndim else inside)
@@ -36,7 +36,7 @@ def _outside(divergence: Separable) -> Array:
 def _sum(divergence: Separable, side_p: Side, side_q: Side) -> Array:
     pair = pair_of(side_p, side_q)
     total = num.row_sum(entries(divergence, pair, side_p.support(), side_q.support()))
-    bad = invalid(side_p, side_q) | _outside(divergence)
+    bad = invalid(side_p, side_q) | outside(divergence)
     return jnp.where(bad, jnp.nan, total)
 
 
@@ -45,7 +45,7 @@ def _sum_tangent(primals, tangents) -> Array:
     by_parameters, dot_p, dot_q = tangents
     pair = pair_of(side_p, side_q)
     some_p, some_q = side_p.support(), side_q.support()
-    bad = (invalid(side_p, side_q) | _outside(divergence))[..., None]
+    bad = (invalid(side_p, side_q) | outside(divergence))[..., None]
     total = jnp.zeros(bad.shape[:-1], pair.p.dtype)
     if dot_p is not None or dot_q is not None:
         by_p, by_q = partials(divergence, pair, side_p, side_q, some_p, some_q)
@@ -72,14 +72,14 @@ def contract(coefficient: Array, side: Side, dot: Side, mass: Array, weight: Arr
 
     An infinite coefficient would make NaN of a zero tangent and, in reverse mode, of the centring
     of logits; it acts as two finite factors, (t 2^100) 2^100, one on either side of the sum. Among
-    several in a row they act in proportion to `weight`. In logarithmic coordinates nothing else in
-    such a row counts; numbers themselves keep their finite derivatives.
+    several in a row they act in proportion to `weight`. Logits are centred, so that nothing else in
+    such a row counts; numbers and their logarithms keep their finite derivatives.
     """
     infinite = jnp.isinf(coefficient)
     signed = jnp.where(infinite, jnp.sign(coefficient) * weight, 0)
     some = jnp.any(infinite, axis=-1)
     big = 2.0 ** (1000 if num.is_double(signed) else 100)
-    if side.linear:
+    if side.chart != "logits":
         finite = num.row_sum(jnp.where(infinite, 0, coefficient) * dot.values)
         # Chosen per row, so that rows without infinities add an exact zero.
         factor = jnp.where(some, big, 0).astype(finite.dtype)
