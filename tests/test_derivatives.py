@@ -264,6 +264,16 @@ def test_second_derivatives_of_chernoff_information_follow_the_best_alpha():
     )
 
 
+def test_an_infinite_derivative_leaves_the_others_as_they_are():
+    p, q = np.asarray([0.5, 0.3, 0.2]), np.asarray([0.2, 0.8, 0.0])
+    with np.errstate(divide="ignore"):
+        ratio, log_p, log_q = np.log(p / q), np.log(p), np.log(q)
+    by_p = jax.grad(lambda p: jd.kl_divergence(p, q))(p)
+    np.testing.assert_allclose(by_p, ratio, rtol=1e-13)
+    by_log_p = jax.grad(lambda x: jd.kl_divergence(jd.LogProbs(x), jd.LogProbs(log_q)))(log_p)
+    np.testing.assert_allclose(by_log_p, p * ratio, rtol=1e-13)
+
+
 def test_kl_and_cross_entropy_have_the_same_gradient_in_q():
     a, b = point()
     kl = jax.grad(lambda b: jd.kl_divergence(jd.Logits(a), jd.Logits(b)))(b)
