@@ -11,7 +11,7 @@ from jax import Array, lax
 from . import lean, reference
 from .statistic import Moving, Operands, Statistic, wide_dtype, widened
 
-_BLOCK = 2**19  # numbers of each side: with what is computed of them, a few MiB
+_BLOCK = 2**18  # numbers of each side: with what is computed of them, a few MiB
 
 
 def value(statistic: Statistic, operands: Operands) -> Array:
@@ -180,7 +180,7 @@ def repaired(
     """Results of which some rows don't stand, those computed again, a block of rows at a time."""
     count, size = stand.size, operands[1].values.shape[-1]
     # Whose temporaries are under a hundredth of the rows.
-    rows = min(count, max(1, min(_BLOCK, count * size // 768) // size))
+    rows = min(count, max(1, min(2 * _BLOCK, count * size // 768) // size))
     flat, tree = _as_rows(operands, others)
 
     def left(state: tuple[Array, list[Array]]) -> Array:
