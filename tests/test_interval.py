@@ -475,6 +475,6 @@ def test_ranges():
 
 @pytest.mark.slow
 def test_the_report_counts_and_says_how_many():
-    result = soundness.measure(quick=True)
+    result = soundness.measure(quick=True, names=list(soundness.CASES)[:3])
     assert result["violations"] == 0 and result["boxes"] >= soundness.QUICK
     assert "0 violations" in soundness.table(result)

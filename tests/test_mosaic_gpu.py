@@ -287,8 +287,9 @@ def test_near_rows_among_others():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(3, PIECE + 8), (ROWS + 2, 24)])
-@pytest.mark.parametrize("name", ["kl", "renyi_half"])
+@pytest.mark.parametrize(
+    ("name", "shape"), [("kl", (3, PIECE + 8)), ("renyi_half", (ROWS + 2, 24))]
+)
 def test_rows_that_are_the_same(name, shape):
     # The start of a fit: exactly 0, and not computed again; not so with a constant between them.
     a, b = logits(shape, scale=1.0)
