@@ -4,6 +4,7 @@ Verbs take (p, q) and mean D(p || q); nouns say what an array holds; every diver
 object, and all of them stand in `CATALOGUE`.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 from ._bregman import Bregman as Bregman
@@ -73,10 +74,65 @@ from .information import self_information as self_information
 
 __version__ = "0.1.0"
 
-# Verification is loaded when it is asked for: most programs that import jaxdiv never do.
+# Loaded when they are asked for: most programs that import jaxdiv need neither.
 _VERIFICATION = ("verify", "assert_convex", "assert_divergence", "assert_stationary_at")
+_FAMILIES = (
+    "Bernoulli",
+    "Beta",
+    "Binomial",
+    "Categorical",
+    "Cauchy",
+    "Dirichlet",
+    "Exponential",
+    "Gamma",
+    "Geometric",
+    "Gumbel",
+    "HalfNormal",
+    "Independent",
+    "InverseGamma",
+    "InverseGaussian",
+    "Laplace",
+    "LogNormal",
+    "Multinomial",
+    "MultivariateNormal",
+    "NegativeBinomial",
+    "Normal",
+    "Pareto",
+    "Poisson",
+    "Rayleigh",
+    "Uniform",
+    "Weibull",
+    "geometric_js_divergence",
+)
 
 if TYPE_CHECKING:
+    from . import families as families
+    from .families import Bernoulli as Bernoulli
+    from .families import Beta as Beta
+    from .families import Binomial as Binomial
+    from .families import Categorical as Categorical
+    from .families import Cauchy as Cauchy
+    from .families import Dirichlet as Dirichlet
+    from .families import Exponential as Exponential
+    from .families import Gamma as Gamma
+    from .families import Geometric as Geometric
+    from .families import Gumbel as Gumbel
+    from .families import HalfNormal as HalfNormal
+    from .families import Independent as Independent
+    from .families import InverseGamma as InverseGamma
+    from .families import InverseGaussian as InverseGaussian
+    from .families import Laplace as Laplace
+    from .families import LogNormal as LogNormal
+    from .families import Multinomial as Multinomial
+    from .families import MultivariateNormal as MultivariateNormal
+    from .families import NegativeBinomial as NegativeBinomial
+    from .families import Normal as Normal
+    from .families import Pareto as Pareto
+    from .families import Poisson as Poisson
+    from .families import Rayleigh as Rayleigh
+    from .families import Uniform as Uniform
+    from .families import Weibull as Weibull
+    from .families import geometric_js_divergence as geometric_js_divergence
     from .verification import assert_convex as assert_convex
     from .verification import assert_divergence as assert_divergence
     from .verification import assert_stationary_at as assert_stationary_at
@@ -88,4 +144,11 @@ def __getattr__(name: str) -> object:
         from . import verification
 
         return getattr(verification, name)
+    if name == "families" or name in _FAMILIES:
+        families = importlib.import_module(".families", __name__)
+        return families if name == "families" else getattr(families, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_VERIFICATION, *_FAMILIES, "families"})

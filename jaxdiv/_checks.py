@@ -32,6 +32,16 @@ def as_array(name: str, value: Any) -> Array:
     return jnp.asarray(array)
 
 
+def as_parameter(name: str, value: Any) -> Array:
+    """A real array of any shape; integers become the default float."""
+    array = _numeric(name, value)
+    if jnp.issubdtype(array.dtype, jnp.integer) or isinstance(value, int | float):
+        array = jnp.asarray(array, jnp.result_type(float))
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"{name} must be real numbers, but has dtype {array.dtype}")
+    return jnp.asarray(array)
+
+
 def as_labels(name: str, value: Any) -> Array:
     """An array of integers."""
     array = _numeric(name, value)

@@ -30,6 +30,7 @@ from jax.core import Tracer
 from ._pytree import register
 
 if TYPE_CHECKING:
+    from .families.pair import Pair as FamilyPair
     from .rows.evaluate import Rows
     from .rows.pair import Pair
 
@@ -77,6 +78,20 @@ class Divergence(abc.ABC):
     @abc.abstractmethod
     def evaluate(self, rows: "Rows") -> Array:
         """The divergence of every row, from the statistics that `rows` offers."""
+
+    def check_between(self, pair: "FamilyPair") -> None:
+        """Raise NotImplementedError for concrete parameters for which `between` has no form."""
+        pair.check()
+
+    def between(self, pair: "FamilyPair") -> Array:
+        """The divergence of members of families, from what a pair of them offers."""
+        rows = pair.rows()
+        if rows is not None:
+            return self.evaluate(rows)
+        raise NotImplementedError(
+            f"{type(self).__name__} between {pair.names} has no closed form: it is no function of "
+            "KL and of the integrals of p^alpha q^(1-alpha)"
+        )
 
     @abc.abstractmethod
     def claims(self) -> Claims:
@@ -340,6 +355,12 @@ class Reverse(Separable):
     def steepness(self) -> Scalar:
         return self.divergence.steepness()
 
+    def check_between(self, pair: "FamilyPair") -> None:
+        self.divergence.check_between(pair)
+
+    def between(self, pair: "FamilyPair") -> Array:
+        return self.divergence.between(pair.swap())
+
     def summand(self, p: Array, q: Array) -> Array:
         return self.divergence.summand(q, p)
 
@@ -400,6 +421,12 @@ class Symmetrised(Separable):
 
     def steepness(self) -> Scalar:
         return self.divergence.steepness()
+
+    def check_between(self, pair: "FamilyPair") -> None:
+        self.divergence.check_between(pair)
+
+    def between(self, pair: "FamilyPair") -> Array:
+        return self.divergence.between(pair) + self.divergence.between(pair.swap())
 
     def summand(self, p: Array, q: Array) -> Array:
         return self.divergence.summand(p, q) + self.divergence.summand(q, p)

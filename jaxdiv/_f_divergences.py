@@ -21,6 +21,7 @@ from ._divergence import (
 )
 
 if TYPE_CHECKING:
+    from .families.pair import Pair as FamilyPair
     from .rows.pair import Pair
 
 _INF = float("inf")
@@ -52,6 +53,13 @@ class KL(Homogeneous):
 
     formula: ClassVar[str] = "sum p log(p/q) - p + q"
     logarithmic: ClassVar[bool] = True
+
+    def check_between(self, pair: "FamilyPair") -> None:
+        if not pair.own("kl"):
+            pair.check()
+
+    def between(self, pair: "FamilyPair") -> Array:
+        return pair.kl()
 
     def summand(self, p: Array, q: Array) -> Array:
         return p * jnp.log(p / q) - p + q
@@ -225,6 +233,9 @@ class SquaredHellinger(Homogeneous):
 
     formula: ClassVar[str] = "sum (sqrt p - sqrt q)^2 / 2"
 
+    def between(self, pair: "FamilyPair") -> Array:
+        return Alpha(0.5).between(pair) / 4
+
     def summand(self, p: Array, q: Array) -> Array:
         return jnp.square(jnp.sqrt(p) - jnp.sqrt(q)) / 2
 
@@ -260,6 +271,9 @@ class Chi2(Homogeneous):
     """Pearson's chi-squared divergence."""
 
     formula: ClassVar[str] = "sum (p - q)^2 / q"
+
+    def between(self, pair: "FamilyPair") -> Array:
+        return 2 * Alpha(2.0).between(pair)
 
     def summand(self, p: Array, q: Array) -> Array:
         return jnp.square(p - q) / q
@@ -339,6 +353,16 @@ class Alpha(Homogeneous):
 
     def steepness(self) -> Scalar:
         return jnp.maximum(jnp.abs(jnp.asarray(self.alpha)), jnp.abs(1 - jnp.asarray(self.alpha)))
+
+    def between(self, pair: "FamilyPair") -> Array:
+        # S = exp(-alpha (1-alpha) c) with c the Jensen gap, so (S - 1) / (alpha (alpha-1)) is c
+        # times (exp(x) - 1) / x, which is smooth through 0 and 1.
+        gap = pair.jensen(jnp.asarray(self.alpha, pair.dtype))
+        room = self.alpha * (1 - self.alpha)
+        far = jnp.isinf(gap)
+        bound = jnp.where(room > 0, 1 / jnp.where(room > 0, room, 1), _INF)
+        near = jnp.where(far, 0, gap)
+        return jnp.where(far, bound, near * num.expm1_over(-room * near))
 
     def summand(self, p: Array, q: Array) -> Array:
         a = float(self.alpha)

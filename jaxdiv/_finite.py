@@ -15,6 +15,7 @@ from jax import Array
 
 from . import _checks as checks
 from ._divergence import Divergence
+from ._members import maybe_member
 from ._pytree import register, static
 from .rows.evaluate import Rows
 from .rows.pair import Side
@@ -277,6 +278,15 @@ def divergence(
     implementation: str = "auto",
 ) -> Array:
     """Evaluate a divergence object; the verbs are lines over this."""
+    if maybe_member(p) or maybe_member(q):
+        from .families.adapters import adapted
+        from .families.evaluate import between, refuse
+
+        p, q = adapted("p", p), adapted("q", q)
+        if maybe_member(p) or maybe_member(q):
+            given = {"axis": (axis, -1), "where": (where, None)}
+            refuse(**given, implementation=(implementation, "auto"))
+            return between(divergence, p, q, base=base)
     checks.check_implementation(implementation)
     log_base = checks.check_base(base, divergence.logarithmic, type(divergence).__name__)
     divergence.check()

@@ -37,7 +37,7 @@ def _terms(counts: tuple[int, int], x: Array) -> int:
     return counts[is_double(x)]
 
 
-def _polynomial(x: Array, coefficients: list[float]) -> Array:
+def polynomial(x: Array, coefficients: list[float]) -> Array:
     """Horner's rule; the constant term comes first."""
     value = jnp.full_like(x, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
@@ -163,7 +163,7 @@ def exp_pair(hi: Array, lo: Array) -> Array:
 def expm1_near(y: Array) -> Array:
     """exp(y) - 1 for |y| <= 1/2; 2 ulp."""
     series = [1 / math.factorial(k + 1) for k in range(_terms(_EXPM1_TERMS, y))]
-    return y * _polynomial(y, series)
+    return y * polynomial(y, series)
 
 
 @jax.custom_jvp
@@ -181,7 +181,7 @@ def _(primals, tangents):
 
 def _atanh_tail(s2: Array) -> Array:
     """(atanh(s) - s) / s^3 = 1/3 + s^2/5 + s^4/7 + ... for s^2 <= 1/9."""
-    return _polynomial(s2, [1 / (2 * k + 3) for k in range(_terms(_ATANH_TERMS, s2))])
+    return polynomial(s2, [1 / (2 * k + 3) for k in range(_terms(_ATANH_TERMS, s2))])
 
 
 @jax.custom_jvp
@@ -220,6 +220,20 @@ def _(primals, tangents):
     return log1p_remainder(x), x / (1 + x) * tangents[0]
 
 
+def log1p_bend_near(x: Array) -> Array:
+    """(x - log(1 + x)) / x^2 for -1/2 <= x <= 1, 1/2 at x = 0; 4 ulp."""
+    s = x / (2 + x)
+    return (1 - 2 * s / (2 + x) * _atanh_tail(s * s)) / (2 + x)
+
+
+def expm1_bend(x: Array) -> Array:
+    """(exp(x) - 1 - x) / x^2, 1/2 at x = 0; 4 ulp."""
+    near = jnp.abs(x) <= 1
+    small, far = jnp.where(near, x, 0), jnp.where(near, 1, x)
+    series = [1 / math.factorial(k + 2) for k in range(_terms(_REMAINDER_TERMS, x) + 2)]
+    return jnp.where(near, polynomial(small, series), (jnp.exp(far) - 1 - far) / (far * far))
+
+
 @jax.custom_jvp
 def log1p_over(x: Array) -> Array:
     """log(1 + x) / x, 1 at x = 0; 5 ulp."""
@@ -234,7 +248,7 @@ def _(primals, tangents):
     near = jnp.abs(x) < 0.1
     small = jnp.where(near, x, 0)
     count = 19 if is_double(x) else 9
-    series = _polynomial(small, [(-1) ** (k + 1) * (k + 1) / (k + 2) for k in range(count)])
+    series = polynomial(small, [(-1) ** (k + 1) * (k + 1) / (k + 2) for k in range(count)])
     far = jnp.where(near, 1, x)
     slope = jnp.where(near, series, (far / (1 + far) - log1p(far)) / (far * far))
     return log1p_over(x), slope * tangents[0]
@@ -250,13 +264,13 @@ def expm1_over(y: Array) -> Array:
     small = jnp.where(near, y, 0)
     series = [1 / math.factorial(k + 1) for k in range(_terms(_EXPM1_TERMS, y) + 2)]
     far = jnp.where(near, 1, y)
-    return jnp.where(near, _polynomial(small, series), (jnp.exp(far) - 1) / far)
+    return jnp.where(near, polynomial(small, series), (jnp.exp(far) - 1) / far)
 
 
 def exp_remainder_near(y: Array) -> Array:
     """exp(y) - 1 - y for |y| <= 1, at least 0; 2 ulp and twice the relative error of y."""
     series = [1 / math.factorial(k + 2) for k in range(_terms(_REMAINDER_TERMS, y))]
-    return y * y * _polynomial(y, series)
+    return y * y * polynomial(y, series)
 
 
 def exp_second_difference(x: Array, y: Array) -> Array:
@@ -287,6 +301,16 @@ def _(primals, tangents):
     root = safe_sqrt(x)
     zero = x == 0
     return root, jnp.where(zero, 0, 0.5 / jnp.where(zero, 1, root)) * tangents[0]
+
+
+def squared_arcsinh_sqrt(x: Array) -> Array:
+    """arcsinh(sqrt x)^2 for x >= 0, smooth at 0."""
+    near = x <= 0.1
+    small = jnp.where(near, x, 0)
+    count = _terms(_ARCSIN_TERMS, x)
+    series = [(-4) ** n / (-2 * n * n * math.comb(2 * n, n)) for n in range(1, count + 1)]
+    root = jnp.arcsinh(jnp.sqrt(jnp.where(near, 1, x)))
+    return jnp.where(near, small * polynomial(small, series), root * root)
 
 
 # --- logarithms as pairs ---------------------------------------------------------------------
@@ -357,7 +381,7 @@ def squared_arcsin_sqrt(x: Array) -> Array:
     count = _terms(_ARCSIN_TERMS, x)
     series = [4**n / (2 * n * n * math.comb(2 * n, n)) for n in range(1, count + 1)]
     root = jnp.arcsin(jnp.sqrt(jnp.where(near, 0.25, x)))
-    return jnp.where(near, small * _polynomial(small, series), root * root)
+    return jnp.where(near, small * polynomial(small, series), root * root)
 
 
 # --- Taylor remainders of a user's function --------------------------------------------------

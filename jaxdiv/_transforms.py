@@ -31,6 +31,7 @@ from ._pytree import static
 from ._tangents import all_zero, materialised
 
 if TYPE_CHECKING:
+    from .families.pair import Pair as FamilyPair
     from .rows.evaluate import Rows
     from .rows.pair import Pair, Side
 
@@ -75,6 +76,18 @@ class Renyi(Transform):
         inside = concrete(self.alpha) and 0 < float(self.alpha) < _INF
         return dataclasses.replace(self, ends=False) if inside else self
 
+    def check_between(self, pair: "FamilyPair") -> None:
+        pair.check()
+        if concrete(self.alpha) and float(self.alpha) == _INF:
+            raise NotImplementedError(
+                f"Renyi's divergence of order inf between {pair.names} has no closed form: it is "
+                "the supremum of log(p/q); a finite alpha has one"
+            )
+
+    def between(self, pair: "FamilyPair") -> Array:
+        alpha = jnp.asarray(self.alpha, pair.dtype)
+        return alpha * pair.jensen(alpha)
+
     def inner(self, p: Array, q: Array) -> Array:
         a = float(self.alpha)
         if a in (0, _INF):
@@ -116,6 +129,9 @@ class Tsallis(Transform):
     def valid(self) -> Array | bool:
         return (jnp.asarray(self.alpha) > 0) & jnp.isfinite(jnp.asarray(self.alpha))
 
+    def between(self, pair: "FamilyPair") -> Array:
+        return self.alpha * Alpha(self.alpha).between(pair)
+
     def inner(self, p: Array, q: Array) -> Array:
         a = float(self.alpha)
         return KL().summand(p, q) if a == 1 else p**a * q ** (1 - a)
@@ -150,6 +166,9 @@ class Bhattacharyya(Transform):
     formula: ClassVar[str] = "-log sum sqrt(p q)"
     logarithmic: ClassVar[bool] = True
 
+    def between(self, pair: "FamilyPair") -> Array:
+        return pair.jensen(jnp.asarray(0.5, pair.dtype)) / 4
+
     def inner(self, p: Array, q: Array) -> Array:
         return jnp.sqrt(p * q)
 
@@ -170,6 +189,9 @@ class HellingerDistance(Transform):
     """Hellinger distance; its derivative at p = q is taken to be 0."""
 
     formula: ClassVar[str] = "sqrt(sum (sqrt p - sqrt q)^2 / 2)"
+
+    def between(self, pair: "FamilyPair") -> Array:
+        return num.safe_sqrt(SquaredHellinger().between(pair))
 
     def inner(self, p: Array, q: Array) -> Array:
         return SquaredHellinger().summand(p, q)
@@ -231,6 +253,9 @@ class FisherRao(Transform):
 
     formula: ClassVar[str] = "4 arcsin sqrt(H^2 / (m_p + m_q)), H^2 the squared Hellinger distance"
 
+    def between(self, pair: "FamilyPair") -> Array:
+        return num.safe_sqrt(SquaredFisherRao().between(pair))
+
     def inner(self, p: Array, q: Array) -> Array:
         return jnp.sqrt(p * q)
 
@@ -252,6 +277,10 @@ class SquaredFisherRao(Transform):
     """The square of the Fisher-Rao distance, smooth at p = q and jointly convex."""
 
     formula: ClassVar[str] = "(2 arccos sum sqrt(p q))^2"
+
+    def between(self, pair: "FamilyPair") -> Array:
+        rows = pair.rows()
+        return pair.squared_fisher_rao() if rows is None else self.evaluate(rows)
 
     def inner(self, p: Array, q: Array) -> Array:
         return jnp.sqrt(p * q)
@@ -348,6 +377,14 @@ class Chernoff(Divergence):
 
     formula: ClassVar[str] = "max over 0 <= alpha <= 1 of -log sum p^alpha q^(1-alpha)"
     logarithmic: ClassVar[bool] = True
+
+    def between(self, pair: "FamilyPair") -> Array:
+        rows = pair.rows()
+        if rows is not None:
+            return self.evaluate(rows)
+        from .families.geodesic import chernoff
+
+        return chernoff(pair)
 
     def evaluate(self, rows: "Rows") -> Array:
         def rise(rows: "Rows", alpha: Array) -> Array:

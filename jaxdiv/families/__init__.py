@@ -1,0 +1,33 @@
+"""Parametric families of distributions, and divergences between their members in closed form."""
+
+from ._bernoulli import Bernoulli as Bernoulli
+from ._bernoulli import Binomial as Binomial
+from ._categorical import Categorical as Categorical
+from ._counts import Geometric as Geometric
+from ._counts import Multinomial as Multinomial
+from ._counts import NegativeBinomial as NegativeBinomial
+from ._counts import Poisson as Poisson
+from ._dirichlet import Beta as Beta
+from ._dirichlet import Dirichlet as Dirichlet
+from ._gamma import Chi2 as Chi2
+from ._gamma import Exponential as Exponential
+from ._gamma import Gamma as Gamma
+from ._gamma import InverseGamma as InverseGamma
+from ._independent import Independent as Independent
+from ._inverse_gaussian import InverseGaussian as InverseGaussian
+from ._location import Cauchy as Cauchy
+from ._location import Laplace as Laplace
+from ._location import Uniform as Uniform
+from ._multivariate_normal import MultivariateNormal as MultivariateNormal
+from ._normal import LogNormal as LogNormal
+from ._normal import Normal as Normal
+from ._scaled import HalfNormal as HalfNormal
+from ._scaled import Rayleigh as Rayleigh
+from ._weibull import Gumbel as Gumbel
+from ._weibull import Pareto as Pareto
+from ._weibull import Weibull as Weibull
+from .base import ExponentialFamily as ExponentialFamily
+from .base import Family as Family
+from .fisher import fisher_information as fisher_information
+from .fisher import mean_parameters as mean_parameters
+from .verbs import geometric_js_divergence as geometric_js_divergence

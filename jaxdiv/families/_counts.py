@@ -1,0 +1,188 @@
+"""Distributions of counts: Poisson, geometric, negative binomial and multinomial."""
+
+from typing import ClassVar, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from .. import _numerics as num
+from .._f_divergences import KL
+from .._transforms import SquaredFisherRao
+from ..rows.evaluate import Rows
+from ..rows.pair import Side
+from ._bernoulli import COUNT
+from ._edges import absent, along, limit
+from ._odds import Waiting, exactly_one, odds
+from .base import (
+    CHANCE,
+    POSITIVE,
+    PROBABILITY,
+    REAL,
+    Domain,
+    ExponentialFamily,
+    Family,
+    Number,
+    Real,
+    View,
+    family,
+    parameter,
+)
+
+NON_NEGATIVE = Domain("non-negative and finite", lambda x: (x >= 0) & (abs(x) < jnp.inf))
+BELOW_ONE = Domain("in [0, 1)", lambda x: (x >= 0) & (x < 1))
+LOGITS = Domain("less than infinity", lambda x: x < jnp.inf)
+
+
+@family
+class Geometric(Family):
+    """Geometric distribution on {0, 1, ...}: the failures before the first success.
+
+    The probability of k is p (1-p)^k, with p given as `probs` or by its log-odds, `logits`. KL is
+    that of one Bernoulli trial over p, the mean number of trials.
+    """
+
+    probs: Number = parameter(CHANCE, default=None)
+    logits: Number = parameter(REAL, default=None)
+
+    def consistent(self, name: str) -> None:
+        exactly_one(name, self.probs, self.logits)
+
+    def view(self) -> View:
+        return View(Waiting(odds(self.probs, self.logits).flipped()), "x", {})
+
+
+@family
+class NegativeBinomial(Family):
+    """Negative binomial distribution: the successes before `total_count` failures.
+
+    The probability of k is C(k + r - 1, k) p^k (1-p)^r, r = `total_count` > 0 of any size and p
+    given as `probs` or by its log-odds, `logits`. KL is r/(1-p) times that of one Bernoulli trial;
+    closed forms are between members of one `total_count`.
+    """
+
+    total_count: Number = parameter(POSITIVE)
+    probs: Number = parameter(BELOW_ONE, default=None)
+    logits: Number = parameter(REAL, default=None)
+
+    def consistent(self, name: str) -> None:
+        exactly_one(name, self.probs, self.logits)
+
+    def _core(self) -> Waiting:
+        return Waiting(odds(self.probs, self.logits), self.total_count)
+
+    def view(self) -> View:
+        return View(self._core(), "successes before failures", {"total_count": self.total_count})
+
+    def squared_fisher_rao(self, other: "NegativeBinomial") -> Array:
+        same = self.total_count == other.total_count
+        return jnp.where(same, self._core().squared_fisher_rao(other._core()), jnp.nan)
+
+
+class _Growth(NamedTuple):
+    high: Array  # log of q's rate over p's
+    low: Array
+    ends: Array  # whether either is 0
+
+
+@family
+class Poisson(ExponentialFamily):
+    """Poisson distribution on {0, 1, ...} with mean `rate` >= 0.
+
+    KL(a || b) = a (e^l - 1 - l), l = log(b/a).
+    """
+
+    rate: Number = parameter(NON_NEGATIVE)
+    statistics: ClassVar = ("x",)
+
+    def natural(self) -> tuple[Array, ...]:
+        return (jnp.log(self.rate),)
+
+    @staticmethod
+    def log_partition(*natural: Array) -> Array:
+        return jnp.exp(natural[0])
+
+    def _none(self) -> Array:
+        # XLA flushes subnormal numbers, so that they are zeros.
+        return self.rate < jnp.finfo(self.rate.dtype).tiny
+
+    def _safe(self) -> Array:
+        return jnp.where(self._none(), 1, self.rate)
+
+    def toward(self, other: "Poisson") -> _Growth:
+        a, b = self._safe(), other._safe()
+        return _Growth(*num.log_ratio(b, a, b - a), self._none() | other._none())
+
+    def at(self, other: "Poisson", direction: _Growth, t: Real, rest: Real) -> "Poisson":
+        t = jnp.asarray(t)
+        first = t < 0.5
+        zero = jnp.zeros_like(direction.high)
+        step = along((zero, zero), direction[:2], jnp.where(first, t, -rest))
+        # In two steps: the growth of a tiny rate may overflow.
+        root = num.exp_pair(step[0] / 2, step[1] / 2)
+        rate = jnp.where(first, self._safe(), other._safe()) * root * root
+        a, b = (jnp.where(x._none(), -jnp.inf, zero) for x in (self, other))
+        mixed = limit(a, b, t)
+        end = jnp.where(t == 0, self.rate, jnp.where(t == 1, other.rate, 0))
+        end = jnp.where(jnp.isnan(mixed), jnp.nan, end)
+        return Poisson(jnp.where(direction.ends, end, rate))
+
+    def bend(self, point: "Poisson", direction: _Growth, t: Real) -> Array:
+        t = jnp.asarray(t)
+        a, b, length = self._safe(), point.rate, direction.high + direction.low
+        steep = t * length > 1
+        step = jnp.where(steep, 0, t * length)
+        far = (b - a - a * (t * length)) / jnp.square(jnp.where(steep, t, 1))
+        value = jnp.where(steep, far, a * length * length * num.expm1_bend(step))
+        none = self._none()
+        end = jnp.where(none & ~point._none(), b, 0) / jnp.square(jnp.where(t == 0, 1, t))
+        end = end + absent(direction.ends & ~none & point._none(), self.rate, b)
+        return jnp.where(direction.ends, end, value)
+
+    def squared_fisher_rao(self, other: "Poisson") -> Array:
+        roots = num.safe_sqrt(self.rate) + num.safe_sqrt(other.rate)
+        return jnp.square(2 * (self.rate - other.rate) / jnp.where(roots > 0, roots, 1))
+
+
+@family
+class Multinomial(Family):
+    """Multinomial distribution: how often each category came in `total_count` independent draws.
+
+    The last axis of `probs`, which sum to 1 and are used as they are, or of `logits` is that of the
+    categories. KL is `total_count` times that of one draw; members of different `total_count` have
+    no outcome in common.
+    """
+
+    total_count: Number = parameter(COUNT)
+    probs: Number = parameter(PROBABILITY, 1, default=None)
+    logits: Number = parameter(LOGITS, 1, default=None)
+
+    def consistent(self, name: str) -> None:
+        exactly_one(name, self.probs, self.logits)
+
+    def _side(self) -> Side:
+        return Side(self.logits, chart="logits") if self.probs is None else Side(self.probs)
+
+    def _draws(self, other: "Multinomial") -> tuple[Rows, Rows]:
+        p, q = self._side(), other._side()
+        return Rows(p, q), Rows(q, p)
+
+    def _of_draw(self, other: "Multinomial", value: Array, apart: float) -> Array:
+        return jnp.where(self.total_count == other.total_count, self.total_count * value, apart)
+
+    def kl(self, other: "Multinomial") -> Array:
+        return self._of_draw(other, KL().evaluate(self._draws(other)[0]), jnp.inf)
+
+    def jensen(self, other: "Multinomial", alpha: Array) -> Array:
+        # Renyi's divergence over its order; of order 1 - alpha the other way round.
+        upper = alpha >= 0.5
+        gaps = []
+        for taken, order, rows in zip(
+            (upper, ~upper), (alpha, 1 - alpha), self._draws(other), strict=True
+        ):
+            order = jnp.where(taken, order, 1)
+            gaps.append(rows.renyi(order[..., None] if order.ndim else order) / order)
+        return self._of_draw(other, jnp.where(upper, *gaps), jnp.inf)
+
+    def squared_fisher_rao(self, other: "Multinomial") -> Array:
+        value = SquaredFisherRao().evaluate(self._draws(other)[0])
+        return self._of_draw(other, value, jnp.nan)

@@ -1,0 +1,95 @@
+"""The Dirichlet family, and beta distributions as its smallest members."""
+
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .. import _numerics as num
+from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
+from .bends import excess, gamma_bend, products_apart
+
+
+class _Direction(NamedTuple):
+    concentration: Array
+    total: Array
+    cross: Array  # a_i (sum of steps) - (step_i) (sum of a)
+
+
+def _sum(hi: Array, lo: Array) -> tuple[Array, Array]:
+    """The sum over the first axis of unevaluated sums, as one."""
+    while hi.shape[0] > 1:
+        odd = hi.shape[0] % 2
+        last = hi[-1:], lo[-1:]
+        pairs = (hi[0 : -1 if odd else None : 2], lo[0 : -1 if odd else None : 2])
+        hi, lo = num.add_pairs(pairs, (hi[1::2], lo[1::2]))
+        if odd:
+            hi, lo = jnp.concatenate([hi, last[0]]), jnp.concatenate([lo, last[1]])
+    return hi[0], lo[0]
+
+
+def _total(x: Array) -> Array:
+    """The sum over the first axis, accurate for many entries."""
+    return jnp.sum(x, axis=0) if x.shape[0] <= 64 else num.row_sum(jnp.moveaxis(x, 0, -1))
+
+
+@family
+class Dirichlet(ExponentialFamily):
+    """Dirichlet distribution on the simplex, density proportional to prod x_i^(a_i - 1).
+
+    With a_0 = sum a, KL(a || b) = sum b_i (y_i - 1 - log y_i) + sum G(a_i, b_i) - G(a_0, b_0),
+    y_i = (a_i / a_0) / (b_i / b_0): the first sum is b_0 times a KL of means, and G the bend of
+    log Gamma(x) - x log x + x.
+    """
+
+    concentration: Number = parameter(POSITIVE, 1)
+    statistics: ClassVar = ("log x",)
+
+    def natural(self) -> tuple[Array, ...]:
+        return (self.concentration - 1,)
+
+    @staticmethod
+    def log_partition(*natural: Array) -> Array:
+        a = natural[0] + 1
+        fine = jnp.all(a > 0, axis=-1)
+        a = jnp.where(fine[..., None], a, 1)
+        value = jnp.sum(jax.lax.lgamma(a), axis=-1) - jax.lax.lgamma(jnp.sum(a, axis=-1))
+        return jnp.where(fine, value, jnp.inf)
+
+    def toward(self, other: "Dirichlet") -> _Direction:
+        # The axis of the outcomes first: a beta's is of two, and vectors run along the batch.
+        a, b = (jnp.moveaxis(x.concentration, -1, 0) for x in (self, other))
+        steps = num.two_diff(b, a)
+        total, step = _sum(a, jnp.zeros_like(a)), _sum(*steps)
+        # a_i step - steps_i total, the total as two numbers too.
+        every = [jnp.broadcast_to(x, a.shape) for x in (*step, *total)]
+        cross = products_apart(a, (every[0], every[1]), every[2], steps) - steps[0] * every[3]
+        return _Direction(steps[0], step[0], cross)
+
+    def at(self, other: "Dirichlet", direction: _Direction, t: Real, rest: Real) -> "Dirichlet":
+        t, rest = jnp.asarray(t)[..., None], jnp.asarray(rest)[..., None]
+        return Dirichlet(rest * self.concentration + t * other.concentration)
+
+    def bend(self, point: "Dirichlet", direction: _Direction, t: Real) -> Array:
+        a, b = (jnp.moveaxis(x.concentration, -1, 0) for x in (self, point))
+        whole_a, whole_b = _total(a), _total(b)
+        each = t if isinstance(t, int | float) else jnp.broadcast_to(t, whole_a.shape)[None]
+        # KL of the means; y_i - 1 = (A_i B_0 - B_i A_0) / (B_i A_0)
+        slope = direction.cross / (whole_a[None] * b)
+        ratio = (a / whole_a[None]) * (whole_b[None] / b)
+        parts = b * excess(slope, each, ratio) + gamma_bend(a, b, direction.concentration, each)
+        value = _total(parts) - gamma_bend(whole_a, whole_b, direction.total, t)
+        return jnp.where(value < 0, 0, value)
+
+
+@family
+class Beta(Family):
+    """Beta distribution on (0, 1), density proportional to x^(a-1) (1-x)^(b-1)."""
+
+    concentration1: Number = parameter(POSITIVE)
+    concentration0: Number = parameter(POSITIVE)
+
+    def view(self) -> View:
+        both = jnp.stack([self.concentration1, self.concentration0], axis=-1)
+        return View(Dirichlet(both), "(x, 1 - x)", {})

@@ -1,0 +1,86 @@
+"""Families with a scale: some power of x / scale is gamma distributed, of a known shape."""
+
+from typing import ClassVar, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from .. import _numerics as num
+from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
+from .bends import excess, power
+
+
+class _Direction(NamedTuple):
+    growth: Array  # r_q / r_p - 1 of the rates r = scale^-power
+    scale: Array  # of p, the unit of scales
+
+
+@family
+class OfScale(ExponentialFamily):
+    """y > 0 gamma distributed with a shape and the rate scale^-power, which may leave the range."""
+
+    shape: Number = parameter(POSITIVE)
+    scale: Number = parameter(POSITIVE)
+    exponent: Number = parameter(POSITIVE)
+    statistics: ClassVar = ("y",)
+
+    def natural(self) -> tuple[Array, ...]:
+        return (-power(self.scale, -self.exponent), self.shape)
+
+    @staticmethod
+    def log_partition(*natural: Array) -> Array:
+        rate, shape = natural
+        return jnp.where(rate < 0, -shape * jnp.log(jnp.where(rate < 0, -rate, 1)), jnp.inf)
+
+    def toward(self, other: "OfScale") -> _Direction:
+        step = (self.scale - other.scale) / other.scale
+        ratio = power(self.scale / other.scale, self.exponent)
+        near = jnp.abs(step) < 0.5
+        small = num.expm1(self.exponent * num.log1p(jnp.where(near, step, 0)))
+        return _Direction(jnp.where(near, small, ratio - 1), self.scale)
+
+    def at(self, other: "OfScale", direction: _Direction, t: Real, rest: Real) -> "OfScale":
+        # Both ends as they are, so that no digit of a small rate is lost beside a large one.
+        ratio = power(self.scale / other.scale, self.exponent)
+        far = direction.growth < -0.5
+        rate = jnp.where(far, rest + t * ratio, 1 + t * direction.growth)
+        fine = rate > 0
+        scale = self.scale * power(jnp.where(fine, rate, 1), -1 / self.exponent)
+        return OfScale(self.shape, jnp.where(fine, scale, jnp.nan), self.exponent)
+
+    def squared_fisher_rao(self, other: "OfScale") -> Array:
+        # The metric is shape (d log rate)^2.
+        step = (self.scale - other.scale) / jnp.minimum(self.scale, other.scale)
+        log_ratio = num.log1p(jnp.abs(step))
+        return self.shape * jnp.square(self.exponent * log_ratio)
+
+    def bend(self, point: "OfScale", direction: _Direction, t: Real) -> Array:
+        slope = direction.growth * power(self.scale / direction.scale, self.exponent)
+        ratio = power(self.scale / point.scale, self.exponent)
+        return self.shape * excess(slope, t, ratio)
+
+
+def of_scale(map: str, shape: float, scale: Array, exponent: float | Array, **fixed: Array) -> View:
+    """The view of a family of which `map` has the rate scale^-exponent."""
+    full = jnp.full_like(scale, shape)
+    return View(OfScale(full, scale, jnp.broadcast_to(exponent, scale.shape)), map, fixed)
+
+
+@family
+class HalfNormal(Family):
+    """Half-normal distribution on x >= 0: |z| of a normal z with mean 0."""
+
+    scale: Number = parameter(POSITIVE)
+
+    def view(self) -> View:
+        return of_scale("x^2", 0.5, self.scale, 2.0)
+
+
+@family
+class Rayleigh(Family):
+    """Rayleigh distribution on x > 0 with density x/s^2 e^(-x^2 / (2 s^2))."""
+
+    scale: Number = parameter(POSITIVE)
+
+    def view(self) -> View:
+        return of_scale("x^2", 1.0, self.scale, 2.0)

@@ -1,0 +1,104 @@
+"""Families of powers and logarithms of exponential variables: Weibull, Gumbel and Pareto."""
+
+import jax.numpy as jnp
+from jax import Array
+
+from .. import _numerics as num
+from ._gamma import Exponential
+from ._scaled import of_scale
+from .base import POSITIVE, REAL, Family, Number, View, family, parameter
+from .bends import excess, gamma_bend, shares
+from .pair import Pair
+
+_EULER = 0.5772156649015329
+
+
+def _lgamma_bend(a: Array, b: Array, d: Array) -> Array:
+    """log Gamma(b) - log Gamma(a) - (b - a) digamma(a), d = b - a."""
+    return gamma_bend(a, b, d, 1.0) + b * excess(-d / b, 1.0, a / b)
+
+
+def _powers(growth: Array, shift: Array) -> Array:
+    """KL of Weibull distributions, r - 1 = `growth` and s = `shift`.
+
+    p's x is l E^(1/k) of an exponential variable E, so that (x / l_q)^k_q = e^s E^r with
+    r = k_q / k_p and s = k_q log(l_p / l_q), and KL = e^s Gamma(1 + r) - 1 - s - log r + c (r - 1)
+    with c Euler's constant. With w = s + log Gamma(1 + r) that is
+    (e^w - 1 - w) + [log Gamma(r) + c (r - 1)], the bend of log Gamma from 1. Both are at least 0.
+    """
+    one = jnp.ones_like(growth)
+    log_gamma = _lgamma_bend(2 * one, 2 + growth, growth) + (1 - _EULER) * growth
+    w = shift + log_gamma
+    near = jnp.abs(w) <= 1
+    small = jnp.where(near, w, 0)
+    rise = small * small * num.expm1_bend(small)
+    far = jnp.where(near, 1, w)
+    rise = jnp.where(near, rise, jnp.exp(far) - 1 - far)
+    return rise + _lgamma_bend(one, 1 + growth, growth)
+
+
+@family
+class Weibull(Family):
+    """Weibull distribution on x > 0 with density k/l (x/l)^(k-1) e^(-(x/l)^k).
+
+    k is the `concentration`, l the `scale`. What is no function of KL has a closed form where the
+    concentrations are equal.
+
+    Reference: Bauckhage, arXiv 1310.3713.
+    """
+
+    concentration: Number = parameter(POSITIVE)
+    scale: Number = parameter(POSITIVE)
+
+    def view(self) -> View:
+        fixed = {"concentration": self.concentration}
+        return of_scale("x^concentration", 1.0, self.scale, self.concentration, **fixed)
+
+    def kl(self, other: "Weibull") -> Array:
+        k, l = self.concentration, other.concentration
+        hi, lo = num.log_ratio(self.scale, other.scale, self.scale - other.scale)
+        return _powers((l - k) / k, l * hi + l * lo)
+
+
+@family
+class Gumbel(Family):
+    """Gumbel distribution on the reals, of maxima: density e^(-z - e^-z) / s, z = (x - m) / s.
+
+    e^-x is a Weibull variable, of which it has the divergences.
+    """
+
+    loc: Number = parameter(REAL)
+    scale: Number = parameter(POSITIVE)
+
+    def kl(self, other: "Gumbel") -> Array:
+        growth = (self.scale - other.scale) / other.scale
+        return _powers(growth, (other.loc - self.loc) / other.scale)
+
+
+@family
+class Pareto(Family):
+    """Pareto distribution on x >= `scale` with density a s^a / x^(a+1), a = `alpha`.
+
+    KL = a_q log(s_p / s_q) + (y - 1 - log y), y = a_q / a_p, +inf for s_p < s_q.
+    """
+
+    scale: Number = parameter(POSITIVE)
+    alpha: Number = parameter(POSITIVE)
+
+    def _beyond(self, other: "Pareto") -> tuple[Array, Array]:
+        """-log of the mass on the other's support; and whether that is all."""
+        below = self.scale < other.scale
+        hi, lo = num.log_ratio(other.scale, self.scale, other.scale - self.scale)
+        return self.alpha * jnp.where(below, hi + lo, 0), ~below
+
+    def kl(self, other: "Pareto") -> Array:
+        log, _ = other._beyond(self)
+        growth = (other.alpha - self.alpha) / self.alpha
+        value = log + excess(growth, 1.0, other.alpha / self.alpha)
+        return jnp.where(self.scale >= other.scale, value, jnp.inf)
+
+    def jensen(self, other: "Pareto", alpha: Array) -> Array:
+        (log_p, in_q), (log_q, in_p) = self._beyond(other), other._beyond(self)
+        # Where the supports begin alike log x - log s is exponential.
+        alike = Pair(Exponential(self.alpha), Exponential(other.alpha)).jensen(alpha)
+        return alike + shares(log_p, in_q, log_q, in_p, alpha)

@@ -1,0 +1,73 @@
+"""What follows from a log-partition by differentiation: mean parameters and Fisher information."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from .base import ExponentialFamily, Family
+from .evaluate import as_member, compute_dtype
+
+
+def _core(member: Family) -> ExponentialFamily:
+    view = member.view()
+    if view is None or view.fixed:
+        what = "" if view is None else f" but for fixed {', '.join(view.fixed)}"
+        raise NotImplementedError(
+            f"{type(member).__name__} is no exponential family{what}: it has no log-partition to "
+            "differentiate"
+        )
+    return view.core
+
+
+def _prepared(member: Any) -> Family:
+    member = as_member("p", member)
+    return member.full(member.batch("p"), compute_dtype(member))
+
+
+def mean_parameters(p: Any) -> tuple[Array, ...]:
+    """The expectations of the sufficient statistics, grad A(theta), of a member of a family.
+
+    In the order of `statistics`; of the family that p is the image of, if it is one: of a
+    log-normal distribution those of log x and (log x)^2.
+
+    Raises NotImplementedError for what is no exponential family.
+    """
+    core = _core(_prepared(p))
+    one = jnp.ones(core.valid().shape, compute_dtype(core))
+    return jax.vjp(core.log_partition, *core.natural())[1](one)
+
+
+def fisher_information(p: Any) -> Array:
+    """Fisher information of the parameters of a member of a family, (*batch, k, k).
+
+    The variance of the derivatives of log p by the k parameters, in the order of the fields,
+    flattened: J^T (hess A) J with J the derivative of the natural parameters by them. It is the
+    Hessian of KL(p || q) by q's parameters at q = p.
+
+    Raises NotImplementedError for what is no exponential family.
+
+    Reference: Amari and Nagaoka, Methods of Information Geometry, 2000.
+    """
+    member = _prepared(p)
+    batch = member.valid().shape
+    if batch:
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), member)
+        found = jax.vmap(_fisher)(flat)
+        return found.reshape(*batch, *found.shape[1:])
+    return _fisher(member)
+
+
+def _fisher(member: Family) -> Array:
+    x, rebuilt = ravel_pytree(member)
+
+    def natural(x: Array) -> Array:
+        return ravel_pytree(_core(rebuilt(x)).natural())[0]
+
+    core = _core(member)
+    theta, restored = ravel_pytree(core.natural())
+    curvature = jax.hessian(lambda t: core.log_partition(*restored(t)))(theta)
+    jacobian = jax.jacfwd(natural)(x)
+    return jacobian.T @ curvature @ jacobian

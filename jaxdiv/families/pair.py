@@ -1,0 +1,174 @@
+"""Two members of families side by side, and what a divergence may ask of them."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .._divergence import concrete
+from ..rows.evaluate import Rows
+from .base import Direction, ExponentialFamily, Family, View, choose, inside
+
+
+class Pair:
+    """p and q, of one batch shape and dtype."""
+
+    def __init__(self, p: Family, q: Family):
+        if type(p) is not type(q):  # a member that also is one of another family
+            p, q = p.like(q), q.like(p)
+        self.p, self.q = p, q
+
+    def swap(self) -> "Pair":
+        """The pair with the arguments exchanged."""
+        return Pair(self.q, self.p)
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """float32 or float64."""
+        return jax.tree.leaves(self.p)[0].dtype
+
+    @property
+    def names(self) -> str:
+        """As an error message calls them."""
+        a, b = type(self.p).__name__, type(self.q).__name__
+        return f"two {a} distributions" if a == b else f"{a} and {b}"
+
+    def _views(self) -> tuple[View, View] | None:
+        a, b = self.p.view(), self.q.view()
+        if a is None or b is None or a.map != b.map or type(a.core) is not type(b.core):
+            return None
+        return a, b
+
+    def _same_map(self, a: View, b: View) -> Array | bool:
+        same: Array | bool = True
+        for key in a.fixed:
+            same = same & (a.fixed[key] == b.fixed[key])
+        return same
+
+    def rows(self) -> Rows | None:
+        """Both as rows of the probabilities of finitely many outcomes, where that is what they are.
+
+        The probability of a failure is 1 - p, rounded: KL and the integrals of p^alpha q^(1-alpha)
+        are not computed from these.
+        """
+        p, q = self.p.rows(), self.q.rows()
+        if p is None or q is None or p.values.shape[-1] != q.values.shape[-1]:
+            return None
+        return Rows(p, q)
+
+    def own(self, method: str) -> bool:
+        """Whether the family of both has a form of its own."""
+        kind = type(self.p)
+        return type(self.q) is kind and getattr(kind, method) is not getattr(Family, method)
+
+    def kl(self) -> Array:
+        """KL(p || q)."""
+        if self.own("kl"):
+            return self.p.kl(self.q)
+        views = self._views()
+        if views is None:
+            raise NotImplementedError(f"KL between {self.names} has no closed form here")
+        p, q = views[0].core, views[1].core
+        value = p.bend(q, p.toward(q), 1.0)
+        same = self._same_map(*views)
+        return value if same is True else jnp.where(same, value, jnp.nan)
+
+    def jensen(self, alpha: Array) -> Array:
+        """[alpha A(theta) + (1-alpha) A(eta) - A(m)] / (alpha (1-alpha)), at least 0.
+
+        Smooth in alpha: KL(p || q) at 1, KL(q || p) at 0; +inf where m has no log-partition. With
+        c this number the integral of p^alpha q^(1-alpha) is exp(-alpha (1-alpha) c).
+        """
+        if self.own("jensen"):
+            return self.p.jensen(self.q, alpha)
+        views = self._views()
+        if views is None:
+            raise NotImplementedError(
+                f"the integral of p^alpha q^(1-alpha) of {self.names} has no closed form here"
+            )
+        p, q = views[0].core, views[1].core
+        gap = jensen_gap(p, q, p.toward(q), alpha)
+        same = self._same_map(*views)
+        return gap if same is True else jnp.where(same, gap, jnp.nan)
+
+    def geometric_js(self, weight: Array) -> Array:
+        """weight KL(p || g) + (1 - weight) KL(q || g), g the normalised p^weight q^(1-weight)."""
+        views = self._views()
+        if views is None:
+            raise NotImplementedError(
+                f"the geometric mixture of {self.names} has no closed form here"
+            )
+        p, q = views[0].core, views[1].core
+        direction = p.toward(q)
+        weight = jnp.broadcast_to(weight, _shape(p))
+        g = p.at(q, direction, 1 - weight, weight)
+        from_p = jnp.square(1 - weight) * p.bend(g, direction, 1 - weight)
+        from_q = jnp.square(weight) * q.bend(g, direction, -weight)
+        value = weight * from_p + (1 - weight) * from_q
+        same = self._same_map(*views)
+        return value if same is True else jnp.where(same, value, jnp.nan)
+
+    def squared_fisher_rao(self) -> Array:
+        """The squared geodesic distance of the Fisher metric."""
+        if self.own("squared_fisher_rao"):
+            return self.p.squared_fisher_rao(self.q)
+        views = self._views()
+        if views is not None and not views[0].fixed:
+            cores = Pair(views[0].core, views[1].core)
+            if cores.own("squared_fisher_rao"):
+                return cores.p.squared_fisher_rao(cores.q)
+        raise NotImplementedError(
+            f"the Fisher-Rao distance of {self.names} has no closed form here: geodesics of their "
+            "Fisher metric are not known"
+        )
+
+    def check(self, names: tuple[str, str] = ("p", "q")) -> None:
+        """Raise where the parameters of the maps differ and there is no closed form."""
+        views = self._views()
+        if views is None or self.own("jensen"):
+            return
+        for key, value in views[0].fixed.items():
+            other = views[1].fixed[key]
+            if concrete(value) and concrete(other) and bool(jnp.any(value != other)):
+                raise NotImplementedError(
+                    f"between {self.names} only KL has a closed form where "
+                    f"{names[0]}.{key} and {names[1]}.{key} differ"
+                )
+
+
+def _shape(member: ExponentialFamily) -> tuple[int, ...]:
+    return member.valid().shape
+
+
+def jensen_gap(
+    p: ExponentialFamily, q: ExponentialFamily, direction: Direction, alpha: Array
+) -> Array:
+    """What `Pair.jensen` is, of members of an exponential family and the direction between them.
+
+    A Jensen gap is a mean of bends from m to either side. For alpha > 1, where the mean has a
+    negative weight, p is the one between m and q, and the gap is, but for its sign and a
+    factor, that of p; for alpha < 0 likewise of q.
+    """
+    batch = jnp.broadcast_shapes(alpha.shape, _shape(p))
+    one, zero = jnp.ones(batch, alpha.dtype), jnp.zeros(batch, alpha.dtype)
+    alpha = jnp.broadcast_to(alpha, batch)
+    m = p.at(q, direction, 1 - alpha, alpha)
+    fine = inside(m)
+    m = choose(fine, m, p)
+    above, below = alpha > 1, alpha < 0
+    base = choose(above, p, choose(below, q, m))
+    first, second = choose(above | below, m, p), choose(below, p, q)
+    t_first = jnp.where(above, 1 - alpha, jnp.where(below, -alpha, alpha - 1))
+    t_second = jnp.where(above, one, jnp.where(below, -one, alpha))
+    # With the weights of either case the bends add up to the gap over alpha (1 - alpha).
+    w_first = jnp.where(above, 1 - 1 / jnp.where(above, alpha, 1), 1 - alpha)
+    w_first = jnp.where(below, alpha / jnp.where(below, alpha - 1, 1), w_first)
+    w_second = jnp.where(above, 1 / jnp.where(above, alpha, 1), alpha)
+    w_second = jnp.where(below, 1 / jnp.where(below, 1 - alpha, 1), w_second)
+
+    def weighted(weight: Array, bend: Array) -> Array:
+        lost = ~fine | ((weight == 0) & ~jnp.isfinite(bend))
+        return jnp.where(lost, 0, bend) * weight + zero
+
+    gap = weighted(w_first, base.bend(first, direction, t_first))
+    gap = gap + weighted(w_second, base.bend(second, direction, t_second))
+    return jnp.where(fine, gap, jnp.inf)
