@@ -1,6 +1,7 @@
 """Names on the command line."""
 
 import difflib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .._files import InputError
@@ -9,13 +10,13 @@ if TYPE_CHECKING:
     from .._catalogue import Entry
 
 
-def find(name: str) -> "Entry":
-    """The catalogue's entry of that name."""
+def find(name: str, others: Iterable[str] = ()) -> "Entry":
+    """The catalogue's entry of that name; `others` are names that would have been taken, too."""
     from .._catalogue import CATALOGUE
 
     if name in CATALOGUE:
         return CATALOGUE[name]
-    near = difflib.get_close_matches(name, CATALOGUE, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(name, [*CATALOGUE, *others], n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}?" if near else "`jaxdiv list` names them all"
     raise InputError(f"there is no divergence {name!r}; {hint}")
 

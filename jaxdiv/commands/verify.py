@@ -26,6 +26,7 @@ def add(commands) -> None:
         "  jaxdiv verify                        KL\n"
         "  jaxdiv verify js renyi_half --size 20\n"
         "  jaxdiv verify --all --dtype float64  the whole catalogue\n"
+        "  jaxdiv verify normal gamma           families of distributions\n"
         "  jaxdiv verify --input rows.npy       at your own distributions\n"
         "  jaxdiv verify --function optax.losses:kl_divergence\n"
         "                                       any function of (p, q)\n"
@@ -33,9 +34,11 @@ def add(commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "names", metavar="NAME", nargs="*", help="divergences, or entropy; kl without any"
-    )
-    parser.add_argument("--all", action="store_true", help="the whole catalogue")
+        "names", metavar="NAME", nargs="*",
+        help="divergences, entropy, or families of distributions; kl without any",
+    )  # fmt: skip
+    parser.add_argument("--all", action="store_true", help="the whole catalogue of divergences")
+    parser.add_argument("--families", action="store_true", help="all families of distributions")
     parser.add_argument(
         "--function", metavar="MODULE:NAME", action="append", default=[],
         help="a function of (p, q) that returns a number a row",
@@ -54,10 +57,9 @@ def add(commands) -> None:
 
 def run(arguments) -> int:
     """Verify, print, and return 0 or 1."""
-    from ._catalogue import find
-
     if arguments.all and (arguments.names or arguments.function):
         raise InputError("--all means every divergence: give names or --all, not both")
+    _check_families(arguments)
     if arguments.logits and not arguments.input:
         raise InputError("--logits says what --input holds, but there is no --input")
     if arguments.input and any(
@@ -78,36 +80,67 @@ def run(arguments) -> int:
 
     from .. import verification
     from .._catalogue import CATALOGUE
+    from ..families.catalogue import FAMILIES, FamilyEntry
     from . import _compiled
 
     _compiled.keep()
     if arguments.all:
         names = [*CATALOGUE, "entropy"]
     else:
-        names = arguments.names or ([] if functions else ["kl"])
+        names = arguments.names or ([] if functions or arguments.families else ["kl"])
+    names += list(FAMILIES) if arguments.families else []
     device = _device(arguments.device)
     with jax.default_device(device), jax.enable_x64(arguments.dtype == "float64"):
-        subjects = [
-            name if name == "entropy" else verification.subject_of(find(name)) for name in names
-        ]
+        subjects = [_subject(name) for name in names]
         try:
             subjects += [verification.subject_of(*function) for function in functions]
         except (TypeError, ValueError) as error:
             raise InputError(str(error)) from None
         points = _points(arguments, rows)
-        reports = _verify(subjects, points, device, quiet=arguments.json)
+        seed = arguments.seed or 0
+        reports = _verify(subjects, points, device, seed, quiet=arguments.json)
         if arguments.report:
             from ..verification.markdown import write_report
 
-            write_report(reports, subjects, Path(arguments.report), points)
+            drawn = [subject for subject in subjects if not isinstance(subject, FamilyEntry)]
+            write_report(reports, drawn, Path(arguments.report), points)
     if arguments.json:
         plain = [report.to_dict() for report in reports]
         print(json.dumps({"points": points.source, "reports": plain}, indent=2))
     else:
-        _print(reports, points)
+        _print(reports, points, all(isinstance(s, FamilyEntry) for s in subjects))
         if arguments.report:
             print(f"wrote {Path(arguments.report) / 'report.md'}")
     return 0 if all(report.ok for report in reports) else 1
+
+
+def _check_families(arguments) -> None:
+    """Members of families have no outcomes to count, to read or to draw."""
+    from ..families.catalogue import FAMILIES
+
+    chosen = list(FAMILIES) if arguments.families else []
+    chosen += [name for name in arguments.names if name in FAMILIES]
+    if chosen and arguments.report:
+        raise InputError(f"--report draws divergences: it has no page for families ({chosen[0]})")
+    others = arguments.all or arguments.function or len(set(arguments.names) - {*FAMILIES})
+    for option in ("size", "input"):
+        if chosen and not others and getattr(arguments, option) is not None:
+            raise InputError(
+                f"--{option} is of distributions over finitely many outcomes, not of members of "
+                f"families ({chosen[0]})"
+            )
+
+
+def _subject(name: str):
+    from .. import verification
+    from ..families.catalogue import FAMILIES
+    from ._catalogue import find
+
+    if name == "entropy":
+        return name
+    if name in FAMILIES:
+        return FAMILIES[name]
+    return verification.subject_of(find(name, FAMILIES))
 
 
 def _own_rows(arguments):
@@ -163,7 +196,7 @@ def _points(arguments, rows):
     )
 
 
-def _verify(subjects, points, device, quiet: bool):
+def _verify(subjects, points, device, seed: int, quiet: bool):
     """A report each, on two threads: one traces while the other compiles."""
     import jax
     from rich.console import Console
@@ -186,8 +219,9 @@ def _verify(subjects, points, device, quiet: bool):
         # Threads do not inherit JAX's contexts.
         with jax.default_device(device), jax.enable_x64(double):
             report = verification.verify(
-                subject, points=points, progress=lambda text: bar.update(task, description=text)
-            )
+                subject, points=points, count=points.count, seed=seed, dtype=points.dtype,
+                progress=lambda text: bar.update(task, description=text),
+            )  # fmt: skip
         bar.advance(task)
         return report
 
@@ -198,7 +232,7 @@ def _verify(subjects, points, device, quiet: bool):
         return [future.result() for future in reversed(pending)]
 
 
-def _print(reports, points) -> None:
+def _print(reports, points, only_families: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -207,11 +241,10 @@ def _print(reports, points) -> None:
     # 80 columns where there is no terminal to ask.
     console = Console(width=None if sys.stdout.isatty() else 80, highlight=False)
     first = reports[0]
-    console.print(
-        f"{points.count} distributions over {points.outcomes} outcomes ({points.source}), "
-        f"{first.dtype}, on {first.device}",
-        markup=False,
-    )
+    what = f"{points.count} distributions over {points.outcomes} outcomes ({points.source})"
+    if only_families:
+        what = f"{points.count} members of a family ({first.source})"
+    console.print(f"{what}, {first.dtype}, on {first.device}", markup=False)
     if points.boundary:
         console.print(f"{points.boundary} of them have zeros: checked on their support")
     if points.outcomes < SEARCHED:

@@ -11,6 +11,7 @@ from .._divergence import Claims
 from ..information import entropy
 from . import properties as props
 from .entropy import entropy_claims
+from .families import entry_of, verify_family
 from .local import local, pairs_inertia
 from .points import Points, random_points
 from .proofs import certificates, coefficient
@@ -41,7 +42,8 @@ def verify(
 
     Args:
         what: A name of the catalogue, one of its rows, a divergence object, any function of
-            (p, q) that maps rows of probabilities to one number a row, or "entropy".
+            (p, q) that maps rows of probabilities to one number a row, or "entropy". Or a family
+            of distributions, by name or class, whose members and their neighbours are looked at.
         claims: What else is stated, as {claim: whether it holds}, such as {"convex in q": True};
             a chart follows in brackets, "convex in q [logits]". Of a function nothing is stated
             but that it is a divergence: at least 0, and 0 with a vanishing gradient and a Hessian
@@ -62,6 +64,9 @@ def verify(
         ValueError: a function returns another shape, or another value for the same rows; a claim
             is unknown; fewer than two outcomes.
     """
+    family = entry_of(what)
+    if family is not None:
+        return verify_family(family, count, seed, jnp.dtype(dtype))
     of_entropy = what is entropy or (isinstance(what, str) and what == "entropy")
     subject = None if of_entropy else subject_of(what, name)
     if points is None:
