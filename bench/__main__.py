@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("speed", "time of divergences from logits, and of importing the library"),
         ("soundness", "interval enclosures against arbitrary precision on random boxes"),
         ("verification", "time of proofs, of local checks and of the whole catalogue"),
+        ("families", "KL within families: time and error beside other libraries"),
         ("gpu-static", "kernels, memory and traffic of what is compiled for an H100, without one"),
         ("classify", "four losses on handwritten digits, from two starts"),
     ):
@@ -32,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     options = parser.parse_args(arguments)
 
-    from . import accuracy, classify, gpu_static, report, soundness, speed, verification
+    from . import accuracy, classify, families, gpu_static, report, soundness, speed, verification
 
     modules = {
         "accuracy": accuracy, "speed": speed, "classify": classify, "soundness": soundness,
-        "verification": verification, "gpu-static": gpu_static,
+        "verification": verification, "gpu-static": gpu_static, "families": families,
     }  # fmt: skip
     chosen = modules[options.command]
     result = chosen.measure(quick=options.quick)

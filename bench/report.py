@@ -12,7 +12,7 @@ from typing import Any
 BEGIN, END = "<!-- accuracy:begin -->", "<!-- accuracy:end -->"
 
 _PACKAGES = (
-    "jax", "jaxlib", "numpy", "optax", "chex", "scipy", "distrax", "torch", "mpmath",
+    "jax", "jaxlib", "numpy", "optax", "chex", "scipy", "distrax", "numpyro", "torch", "mpmath",
     "python-flint",
 )  # fmt: skip
 
