@@ -82,6 +82,7 @@ _FAMILIES = (
     "Binomial",
     "Categorical",
     "Cauchy",
+    "ContinuousBernoulli",
     "Dirichlet",
     "Exponential",
     "Gamma",
@@ -100,6 +101,7 @@ _FAMILIES = (
     "Pareto",
     "Poisson",
     "Rayleigh",
+    "Transformed",
     "Uniform",
     "Weibull",
     "geometric_js_divergence",
@@ -112,6 +114,7 @@ if TYPE_CHECKING:
     from .families import Binomial as Binomial
     from .families import Categorical as Categorical
     from .families import Cauchy as Cauchy
+    from .families import ContinuousBernoulli as ContinuousBernoulli
     from .families import Dirichlet as Dirichlet
     from .families import Exponential as Exponential
     from .families import Gamma as Gamma
@@ -130,6 +133,7 @@ if TYPE_CHECKING:
     from .families import Pareto as Pareto
     from .families import Poisson as Poisson
     from .families import Rayleigh as Rayleigh
+    from .families import Transformed as Transformed
     from .families import Uniform as Uniform
     from .families import Weibull as Weibull
     from .families import geometric_js_divergence as geometric_js_divergence

@@ -356,7 +356,7 @@ class Reverse(Separable):
         return self.divergence.steepness()
 
     def check_between(self, pair: "FamilyPair") -> None:
-        self.divergence.check_between(pair)
+        self.divergence.check_between(pair.swap())
 
     def between(self, pair: "FamilyPair") -> Array:
         return self.divergence.between(pair.swap())

@@ -56,7 +56,7 @@ class KL(Homogeneous):
 
     def check_between(self, pair: "FamilyPair") -> None:
         if not pair.own("kl"):
-            pair.check()
+            pair.check_kl()
 
     def between(self, pair: "FamilyPair") -> Array:
         return pair.kl()

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,11 @@ from . import _checks as checks
 from ._divergence import Claims, Edge, Separable, declare
 from ._f_divergences import KL
 from ._finite import Labels, Logits, LogProbs, Probs, as_noun, divergence, layout, sides
+from ._members import maybe_member
 from .rows.pair import Pair, pair_of
+
+if TYPE_CHECKING:
+    from .families.pair import Pair as FamilyPair
 
 _INF = float("inf")
 
@@ -23,6 +27,15 @@ class CrossEntropy(Separable):
 
     formula: ClassVar[str] = "-sum p log q"
     logarithmic: ClassVar[bool] = True
+
+    def check_between(self, pair: "FamilyPair") -> None:
+        """Those of KL."""
+        KL().check_between(pair)
+
+    def between(self, pair: "FamilyPair") -> Array:
+        """Entropy and KL of members of families."""
+        rows = pair.rows()
+        return pair.cross_entropy() if rows is None else self.evaluate(rows)
 
     def term(self, pair: Pair) -> Array:
         """-p log q."""
@@ -89,7 +102,8 @@ def cross_entropy(
     H(p, q) = H(p) + KL(p || q) for distributions. `cross_entropy(Labels(y), Logits(z))` is the
     loss of classifiers.
 
-    Arguments, shapes and errors are those of `kl_divergence`.
+    Arguments, shapes and errors are those of `kl_divergence`. Between members of families it is
+    H(p) + KL(p || q), for densities with the differential entropy.
     """
     return CrossEntropy()(p, q, axis=axis, where=where, base=base, implementation=implementation)
 
@@ -105,11 +119,12 @@ def entropy(
     """Entropy H(p) = -sum p log p, the floor of every code's mean length; 0 log 0 = 0.
 
     Between 0 and log n for a distribution over n outcomes; concave in p. In nats or, with
-    `base`, in units of log(base) (base 2: bits).
+    `base`, in units of log(base) (base 2: bits). Of a member of a family with a density it is the
+    differential entropy, which may be negative; NotImplementedError where that has no closed form.
 
     Reference: Shannon, A Mathematical Theory of Communication, 1948.
     """
-    noun = as_noun("p", p)
+    noun = p if maybe_member(p) else as_noun("p", p)
     return divergence(
         CrossEntropy(), noun, noun, axis=axis, where=where, base=base, implementation=implementation
     )

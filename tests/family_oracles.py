@@ -286,7 +286,7 @@ _CHARTS: dict[str, tuple[Callable, Callable, Callable]] = {
 _DIGITS = 18
 _GUARD = 10
 _GUARD_OF_UNIT = 100  # for 1 - x in the tail of a beta density
-_FAR = 60  # widths beyond which nothing is left
+_FAR = 120  # widths beyond which nothing is left
 
 
 def log_density(name: str, x: Any, parameters: Parameters) -> Any:
@@ -372,10 +372,14 @@ def _integral(term: Callable, ends: tuple, p: tuple, q: tuple) -> Any:
         if a.chart == "sum":
             return _sum(at, ends, places)
         low, high = to_u(ends[0]), to_u(ends[1])
+        kinks = [x for x, name in ((of_p, name_p), (of_q, name_q)) if name == "Laplace"]
+        kinks = [to_u(x["loc"]) for x in kinks if ends[0] < x["loc"] < ends[1]]
         first = min(c - _FAR * max(w, 1) for c, w in places)
         last = max(c + _FAR * max(w, 1) for c, w in places)
         low, high = max(low, first), min(high, last)
-        spots = {c + k * w for c, w in places for k in (-25, -8, -3, -1, 0, 1, 3, 8, 25)}
+        spots = set(kinks) | {
+            c + k * w for c, w in places for k in (-25, -8, -3, -1, 0, 1, 3, 8, 25)
+        }
         return mp.quad(at, [low, *sorted(u for u in spots if low < u < high), high])
 
 

@@ -921,8 +921,8 @@ def test_what_has_no_closed_form():
             verb(p, q)
     with pytest.raises(NotImplementedError, match="Normal and Gamma"):
         jd.renyi_divergence(p, f.Gamma(1.0, 1.0), 0.5)
-    with pytest.raises(NotImplementedError, match="Normal and LogNormal"):
-        jd.kl_divergence(p, f.LogNormal(1.0, 1.0))
+    with pytest.raises(NotImplementedError, match=r"KL\(Normal \|\| Cauchy\) has no closed form"):
+        jd.kl_divergence(p, f.Cauchy(1.0, 1.0))
     with pytest.raises(NotImplementedError, match="inf"):
         jd.renyi_divergence(p, q, math.inf)
 

@@ -644,9 +644,10 @@ def test_traced_parameters_outside_give_nan_in_their_row():
         jnp.asarray([0.5, 1.5, 0.25, -1.0])
     )
     np.testing.assert_array_equal(np.isnan(found), [False, True, False, True])
-    counts = jnp.asarray([2.0, 3.0])
+    counts = jnp.asarray([2.0, 3.0, 1.0])
     found = jax.jit(lambda n: jd.kl_divergence(Binomial(n, 0.5), Binomial(2, 0.25)))(counts)
-    np.testing.assert_array_equal(np.isnan(found), [False, True])
+    np.testing.assert_array_equal(np.isnan(found), [False, False, True])
+    assert found[1] == jnp.inf  # three successes are none of two trials
 
 
 def test_batches_and_transformations():

@@ -1,5 +1,5 @@
 """The commands. Heavy packages are imported when a command runs, so that help is quick."""
 
-from . import compare, listing, show, table, tour, verify
+from . import compare, families, listing, show, table, tour, verify
 
-COMMANDS = (tour, compare, verify, table, listing, show)
+COMMANDS = (tour, compare, verify, table, families, listing, show)

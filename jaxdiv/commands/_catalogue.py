@@ -21,6 +21,17 @@ def find(name: str, others: Iterable[str] = ()) -> "Entry":
     raise InputError(f"there is no divergence {name!r}; {hint}")
 
 
+def find_family(name: str) -> str:
+    """The name of a family, if it is one."""
+    from ..families.catalogue import FAMILIES
+
+    if name in FAMILIES:
+        return name
+    near = difflib.get_close_matches(name, FAMILIES, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`jaxdiv families` names them all"
+    raise InputError(f"there is no family {name!r}; {hint}")
+
+
 def facts(entry: "Entry") -> dict[str, Any]:
     """What the catalogue states, as plain data."""
     import dataclasses

@@ -3,6 +3,7 @@
 from ._bernoulli import Bernoulli as Bernoulli
 from ._bernoulli import Binomial as Binomial
 from ._categorical import Categorical as Categorical
+from ._continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from ._counts import Geometric as Geometric
 from ._counts import Multinomial as Multinomial
 from ._counts import NegativeBinomial as NegativeBinomial
@@ -23,6 +24,7 @@ from ._normal import LogNormal as LogNormal
 from ._normal import Normal as Normal
 from ._scaled import HalfNormal as HalfNormal
 from ._scaled import Rayleigh as Rayleigh
+from ._transformed import Transformed as Transformed
 from ._weibull import Gumbel as Gumbel
 from ._weibull import Pareto as Pareto
 from ._weibull import Weibull as Weibull
@@ -30,4 +32,5 @@ from .base import ExponentialFamily as ExponentialFamily
 from .base import Family as Family
 from .fisher import fisher_information as fisher_information
 from .fisher import mean_parameters as mean_parameters
+from .moments import expectation as expectation
 from .verbs import geometric_js_divergence as geometric_js_divergence

@@ -11,8 +11,9 @@ from .._transforms import SquaredFisherRao
 from ..rows.evaluate import Rows
 from ..rows.pair import Side
 from ._bernoulli import COUNT
+from ._counting import Counts
 from ._edges import absent, along, limit
-from ._odds import Waiting, exactly_one, odds
+from ._odds import Waiting, exactly_one, minus_log_failure, odds
 from .base import (
     CHANCE,
     POSITIVE,
@@ -27,6 +28,7 @@ from .base import (
     family,
     parameter,
 )
+from .expectations import Support
 
 NON_NEGATIVE = Domain("non-negative and finite", lambda x: (x >= 0) & (abs(x) < jnp.inf))
 BELOW_ONE = Domain("in [0, 1)", lambda x: (x >= 0) & (x < 1))
@@ -34,7 +36,7 @@ LOGITS = Domain("less than infinity", lambda x: x < jnp.inf)
 
 
 @family
-class Geometric(Family):
+class Geometric(Counts, Family):
     """Geometric distribution on {0, 1, ...}: the failures before the first success.
 
     The probability of k is p (1-p)^k, with p given as `probs` or by its log-odds, `logits`. KL is
@@ -50,9 +52,35 @@ class Geometric(Family):
     def view(self) -> View:
         return View(Waiting(odds(self.probs, self.logits).flipped()), "x", {})
 
+    def nothing(self) -> Array:
+        return odds(self.probs, self.logits).failure == 0
+
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        chances = odds(self.probs, self.logits)
+        return (chances.failure / chances.success - origin) / unit
+
+    def variance(self, unit: Real = 1.0) -> Array:
+        chances = odds(self.probs, self.logits)
+        return chances.failure / jnp.square(chances.success) / jnp.square(unit)
+
+    def entropy(self, unit: Real = 1.0) -> Array:
+        # That of one trial for each of 1/p trials.
+        chances = odds(self.probs, self.logits)
+        fails = jnp.where(chances.failure > 0, chances.failure, 1)
+        more = fails / chances.success * -self._log(failure=True)
+        return -self._log() + jnp.where(chances.failure > 0, more, 0)
+
+    def _log(self, *, failure: bool = False) -> Array:
+        chances = odds(self.probs, self.logits)
+        chances = chances if failure else chances.flipped()
+        return -minus_log_failure(chances.log_odds, chances.low)
+
+    def log_mass(self, x: int) -> Array:
+        return self._log() + x * self._log(failure=True) if x else self._log()
+
 
 @family
-class NegativeBinomial(Family):
+class NegativeBinomial(Counts, Family):
     """Negative binomial distribution: the successes before `total_count` failures.
 
     The probability of k is C(k + r - 1, k) p^k (1-p)^r, r = `total_count` > 0 of any size and p
@@ -70,6 +98,25 @@ class NegativeBinomial(Family):
     def _core(self) -> Waiting:
         return Waiting(odds(self.probs, self.logits), self.total_count)
 
+    def nothing(self) -> Array:
+        return odds(self.probs, self.logits).success == 0
+
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        chances = odds(self.probs, self.logits)
+        return (self.total_count * (chances.success / chances.failure) - origin) / unit
+
+    def variance(self, unit: Real = 1.0) -> Array:
+        chances = odds(self.probs, self.logits)
+        ratio = chances.success / jnp.square(chances.failure)
+        return self.total_count * ratio / jnp.square(unit)
+
+    def log_mass(self, x: int) -> Array:
+        chances = odds(self.probs, self.logits)
+        none = -self.total_count * minus_log_failure(chances.log_odds, chances.low)
+        chances = chances.flipped()
+        once = jnp.log(self.total_count) - minus_log_failure(chances.log_odds, chances.low)
+        return none + once if x else none
+
     def view(self) -> View:
         return View(self._core(), "successes before failures", {"total_count": self.total_count})
 
@@ -85,7 +132,7 @@ class _Growth(NamedTuple):
 
 
 @family
-class Poisson(ExponentialFamily):
+class Poisson(Counts, ExponentialFamily):
     """Poisson distribution on {0, 1, ...} with mean `rate` >= 0.
 
     KL(a || b) = a (e^l - 1 - l), l = log(b/a).
@@ -93,6 +140,18 @@ class Poisson(ExponentialFamily):
 
     rate: Number = parameter(NON_NEGATIVE)
     statistics: ClassVar = ("x",)
+
+    def nothing(self) -> Array:
+        return self.rate == 0
+
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        return (self.rate - origin) / unit
+
+    def variance(self, unit: Real = 1.0) -> Array:
+        return self.rate / jnp.square(unit)
+
+    def log_mass(self, x: int) -> Array:
+        return jnp.log(self.rate) - self.rate if x else -self.rate
 
     def natural(self) -> tuple[Array, ...]:
         return (jnp.log(self.rate),)
@@ -158,6 +217,12 @@ class Multinomial(Family):
 
     def consistent(self, name: str) -> None:
         exactly_one(name, self.probs, self.logits)
+
+    def support(self) -> Support:
+        return Support("counts of categories")
+
+    def entropy(self, unit: Real = 1.0) -> Array:
+        self.missing("the expectation of log x!")
 
     def _side(self) -> Side:
         return Side(self.logits, chart="logits") if self.probs is None else Side(self.probs)

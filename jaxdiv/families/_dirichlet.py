@@ -1,14 +1,16 @@
 """The Dirichlet family, and beta distributions as its smallest members."""
 
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from .. import _numerics as num
+from ._stirling import HALF_LOG_TAU, binet, log_less_digamma, trigamma
 from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
-from .bends import excess, gamma_bend, products_apart
+from .bends import excess, gamma_bend, lgamma_bend, products_apart
+from .expectations import Support
 
 
 class _Direction(NamedTuple):
@@ -45,6 +47,16 @@ class Dirichlet(ExponentialFamily):
 
     concentration: Number = parameter(POSITIVE, 1)
     statistics: ClassVar = ("log x",)
+
+    def support(self) -> Support:
+        return Support("points of a simplex")
+
+    def entropy(self, unit: Real = 1.0) -> Array:
+        a = jnp.moveaxis(self.concentration, -1, 0)
+        total, k = _total(a), a.shape[0]
+        each = jnp.log(a) / 2 + binet(a) + (a - 1) * log_less_digamma(a)
+        whole = (k - 0.5) * jnp.log(total) + binet(total) + (total - k) * log_less_digamma(total)
+        return _total(each) + ((k - 1) * HALF_LOG_TAU - whole)
 
     def natural(self) -> tuple[Array, ...]:
         return (self.concentration - 1,)
@@ -89,6 +101,51 @@ class Beta(Family):
 
     concentration1: Number = parameter(POSITIVE)
     concentration0: Number = parameter(POSITIVE)
+
+    def support(self) -> Support:
+        return Support("reals", 0.0, 1.0)
+
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        a, b = self.concentration1, self.concentration0
+        return (a / (a + b) - origin) / unit
+
+    def variance(self, unit: Real = 1.0) -> Array:
+        a, b = self.concentration1, self.concentration0
+        total = a + b
+        return (a / total) * (b / total) / (total + 1) / jnp.square(unit)
+
+    def mean_log(self, unit: Real = 1.0) -> Array:
+        a, total = self.concentration1, self.concentration1 + self.concentration0
+        return jnp.log(a / total / unit) - log_less_digamma(a) + log_less_digamma(total)
+
+    def mean_log1m(self) -> Array:
+        return Beta(self.concentration0, self.concentration1).mean_log()
+
+    def power_gap(self, k: Real) -> Array:
+        a, total = self.concentration1, self.concentration1 + self.concentration0
+        step = jnp.broadcast_to(k, a.shape).astype(a.dtype)
+        some = a + step > 0
+        step = jnp.where(some, step, 0)
+        gap = lgamma_bend(a, a + step, step) - lgamma_bend(total, total + step, step)
+        return jnp.where(some, gap, jnp.inf)
+
+    def log_variance(self) -> Array:
+        a, total = self.concentration1, self.concentration1 + self.concentration0
+        return trigamma(a) - trigamma(total)
+
+    def entropy(self, unit: Real = 1.0) -> Array:
+        return self.view().core.entropy() - jnp.log(jnp.asarray(unit, self.concentration1.dtype))
+
+    def log_entropy(self) -> Array:
+        return self.entropy() - self.mean_log()
+
+    def kl_from(self, p: Any) -> Array:
+        # -a E log x - b E log(1 - x) less its least value, at x = a / (a + b), and log B(a, b).
+        a, b = self.concentration1, self.concentration0
+        total, x, y = a + b, p.mean_log(), p.mean_log1m()
+        apart = a * (jnp.log(a / total) - x) + b * (jnp.log(b / total) - y)
+        log_beta = jnp.log(total / (a * b)) / 2 + binet(a) + binet(b) - binet(total)
+        return apart + (x + y + (log_beta + HALF_LOG_TAU) - p.entropy())
 
     def view(self) -> View:
         both = jnp.stack([self.concentration1, self.concentration0], axis=-1)

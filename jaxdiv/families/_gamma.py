@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .. import _numerics as num
+from ._powers import Law, PowerOfGamma
 from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
 from .bends import excess, gamma_bend, inverse_unit, products_apart
 
@@ -18,7 +19,7 @@ class _Direction(NamedTuple):
 
 
 @family
-class Gamma(ExponentialFamily):
+class Gamma(PowerOfGamma, ExponentialFamily):
     """Gamma distribution on x > 0 with density r^a x^(a-1) e^(-r x) / Gamma(a).
 
     KL(a, r || b, s) = b (y - 1 - log y) + [g(b) - g(a) - g'(a) (b - a)], with y the ratio of the
@@ -28,6 +29,9 @@ class Gamma(ExponentialFamily):
     concentration: Number = parameter(POSITIVE)
     rate: Number = parameter(POSITIVE)
     statistics: ClassVar = ("log x", "x")
+
+    def law(self) -> Law:
+        return Law(self.concentration, 1.0, 1 / self.rate)
 
     def natural(self) -> tuple[Array, ...]:
         return self.concentration - 1, -self.rate
@@ -58,10 +62,13 @@ class Gamma(ExponentialFamily):
 
 
 @family
-class Exponential(Family):
+class Exponential(PowerOfGamma, Family):
     """Exponential distribution on x > 0 with density r e^(-r x)."""
 
     rate: Number = parameter(POSITIVE)
+
+    def law(self) -> Law:
+        return Law(jnp.ones_like(self.rate), 1.0, 1 / self.rate)
 
     def view(self) -> View:
         return View(Gamma(jnp.ones_like(self.rate), self.rate), "x", {})
@@ -73,21 +80,27 @@ class Exponential(Family):
 
 
 @family
-class Chi2(Family):
+class Chi2(PowerOfGamma, Family):
     """Chi-squared distribution on x > 0: gamma with concentration df/2 and rate 1/2."""
 
     df: Number = parameter(POSITIVE)
+
+    def law(self) -> Law:
+        return Law(self.df / 2, 1.0, jnp.full_like(self.df, 2))
 
     def view(self) -> View:
         return View(Gamma(self.df / 2, jnp.full_like(self.df, 0.5)), "x", {})
 
 
 @family
-class InverseGamma(Family):
+class InverseGamma(PowerOfGamma, Family):
     """Inverse gamma distribution on x > 0: 1/x is gamma distributed with rate `scale`."""
 
     concentration: Number = parameter(POSITIVE)
     scale: Number = parameter(POSITIVE)
+
+    def law(self) -> Law:
+        return Law(self.concentration, -1.0, self.scale)
 
     def view(self) -> View:
         return View(Gamma(self.concentration, self.scale), "1 / x", {})

@@ -11,6 +11,7 @@ from .._pytree import static
 from ._multivariate_normal import MultivariateNormal
 from ._normal import Normal
 from .base import Family, family
+from .expectations import Real
 from .pair import Pair
 
 
@@ -67,6 +68,9 @@ class Independent(Family):
 
     def jensen(self, other: Any, alpha: Array) -> Array:
         return jnp.sum(Pair(self.base, other.base).jensen(alpha), axis=self._axes())
+
+    def entropy(self, unit: Real = 1.0) -> Array:
+        return jnp.sum(self.base.entropy(unit), axis=self._axes())
 
     def like(self, other: Family) -> Family:
         if not isinstance(other, MultivariateNormal) or not isinstance(self.base, Normal):

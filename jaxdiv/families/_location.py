@@ -1,14 +1,19 @@
 """Families with a location: Laplace, Cauchy and uniform distributions."""
 
+import math
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from .. import _numerics as num
 from .._divergence import concrete
+from ._log_uniform import LogUniform
 from ._scaled import of_scale
 from .base import POSITIVE, REAL, Family, Number, View, family, parameter
 from .bends import excess, shares
+from .expectations import REALS, Real, Support
 
 
 @family
@@ -21,6 +26,30 @@ class Laplace(Family):
 
     loc: Number = parameter(REAL)
     scale: Number = parameter(POSITIVE)
+
+    def support(self) -> Support:
+        return REALS
+
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        return (self.loc - origin) / unit
+
+    def variance(self, unit: Real = 1.0) -> Array:
+        return 2 * jnp.square(self.scale / unit)
+
+    def entropy(self, unit: Real = 1.0) -> Array:
+        return jnp.log(self.scale / unit) + (1 + math.log(2))
+
+    def mean_distance(self, origin: Array, unit: Array) -> Array:
+        z = jnp.abs(self.loc - origin) / self.scale
+        return (z + jnp.exp(-z)) * (self.scale / unit)
+
+    def cumulant(self, t: Array) -> Array:
+        square = jnp.square(t * self.scale)
+        some = square < 1
+        return jnp.where(some, -num.log1p(-jnp.where(some, square, 0)), jnp.inf)
+
+    def kl_from(self, p: Any) -> Array:
+        return p.mean_distance(self.loc, self.scale) + (math.log(2) - p.entropy(self.scale))
 
     def view(self) -> View:
         return of_scale("|x - loc|", 1.0, self.scale, 1.0, loc=self.loc)
@@ -46,6 +75,27 @@ class Cauchy(Family):
 
     loc: Number = parameter(REAL)
     scale: Number = parameter(POSITIVE)
+
+    def support(self) -> Support:
+        return REALS
+
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        return jnp.full_like(self.scale, jnp.nan)
+
+    def variance(self, unit: Real = 1.0) -> Array:
+        return jnp.full_like(self.scale, jnp.inf)
+
+    def entropy(self, unit: Real = 1.0) -> Array:
+        return jnp.log(self.scale / unit) + math.log(4 * math.pi)
+
+    def mean_distance(self, origin: Array, unit: Array) -> Array:
+        return jnp.full_like(self.scale, jnp.inf)
+
+    def cumulant(self, t: Array) -> Array:
+        return jnp.full_like(self.scale, jnp.inf)
+
+    def kl_from(self, p: Any) -> Array:
+        self.missing("the expectation of log(1 + x^2)")
 
     def kl(self, other: "Cauchy") -> Array:
         s, r = self.scale, other.scale
@@ -73,6 +123,53 @@ class Uniform(Family):
 
     def valid(self) -> Array:
         return super().valid() & (self.low < self.high)
+
+    def support(self) -> Support:
+        return Support("reals", self.low, self.high)
+
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        return ((self.low - origin) / unit + (self.high - origin) / unit) / 2
+
+    def variance(self, unit: Real = 1.0) -> Array:
+        return jnp.square((self.high - self.low) / unit) / 12
+
+    def entropy(self, unit: Real = 1.0) -> Array:
+        return jnp.log((self.high - self.low) / unit)
+
+    def mean_distance(self, origin: Array, unit: Array) -> Array:
+        length = self.high - self.low
+        below = jnp.clip(origin - self.low, 0, length)
+        inside = (jnp.square(below) + jnp.square(length - below)) / (2 * length)
+        outside = jnp.maximum(self.low - origin, 0) + jnp.maximum(origin - self.high, 0)
+        return (inside + outside) / unit
+
+    def cumulant(self, t: Array) -> Array:
+        # log(sinh(w) / w)
+        w = jnp.abs(t * (self.high - self.low)) / 2
+        return w + jnp.log(num.expm1_over(-2 * w))
+
+    def _log(self) -> LogUniform:
+        # The part below 0, where there is no logarithm, is cut off.
+        low = jnp.maximum(self.low, 0)
+        return LogUniform(low, jnp.where(self.high > low, self.high, low + 1))
+
+    def mean_log(self, unit: Real = 1.0) -> Array:
+        return self._log().mean(unit)
+
+    def power_gap(self, k: Real) -> Array:
+        return self._log().power_gap(k)
+
+    def log_variance(self) -> Array:
+        return self._log().variance()
+
+    def log_entropy(self) -> Array:
+        return self._log().entropy()
+
+    def mean_log1m(self) -> Array:
+        return Uniform(1 - self.high, 1 - self.low).mean_log()
+
+    def kl_from(self, p: Any) -> Array:
+        return -p.entropy(self.high - self.low)
 
     def _beyond(self, other: "Uniform") -> tuple[Array, Array]:
         """log(length / length of the overlap), +inf without one; and whether it is inside."""

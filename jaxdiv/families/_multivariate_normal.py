@@ -18,8 +18,10 @@ from .. import _numerics as num
 from .._divergence import concrete
 from .._tangents import all_zero
 from ._normal import Normal, direction_of
+from ._stirling import HALF_LOG_TAU
 from .base import POSITIVE, REAL, Family, Number, family, parameter
 from .bends import excess
+from .expectations import Real, Support
 from .pair import jensen_gap
 
 _FORMS = (
@@ -103,6 +105,16 @@ class MultivariateNormal(Family):
         if self.scale_diag is not None:
             return _diag(self.scale_diag)
         return jnp.linalg.cholesky(self.covariance(), symmetrize_input=False)
+
+    def support(self) -> Support:
+        return Support("vectors")
+
+    def entropy(self, unit: Real = 1.0) -> Array:
+        if self.scale_diag is not None:
+            diagonal = self.scale_diag
+        else:
+            diagonal = jnp.diagonal(self.factor(), axis1=-2, axis2=-1)
+        return num.row_sum(jnp.log(diagonal / unit) + (HALF_LOG_TAU + 0.5))
 
     def _factored(self) -> bool:
         return self.scale_tril is not None or self.scale_diag is not None

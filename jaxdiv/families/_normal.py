@@ -1,13 +1,16 @@
 """The normal family and its image under exp."""
 
-from typing import ClassVar, NamedTuple
+import math
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from .. import _numerics as num
+from ._stirling import HALF_LOG_TAU
 from .base import POSITIVE, REAL, ExponentialFamily, Family, Number, Real, View, family, parameter
 from .bends import excess
+from .expectations import POSITIVE_REALS, REALS, Support
 
 
 class _Direction(NamedTuple):
@@ -27,6 +30,32 @@ class Normal(ExponentialFamily):
     loc: Number = parameter(REAL)
     scale: Number = parameter(POSITIVE)
     statistics: ClassVar = ("x", "x^2")
+
+    def support(self) -> Support:
+        return REALS
+
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        return (self.loc - origin) / unit
+
+    def variance(self, unit: Real = 1.0) -> Array:
+        return jnp.square(self.scale / unit)
+
+    def entropy(self, unit: Real = 1.0) -> Array:
+        return jnp.log(self.scale / unit) + (HALF_LOG_TAU + 0.5)
+
+    def mean_distance(self, origin: Array, unit: Array) -> Array:
+        z = (self.loc - origin) / self.scale
+        spread = jnp.exp(-jnp.square(z) / 2) * math.sqrt(2 / math.pi)
+        return (spread + z * lax.erf(z / math.sqrt(2))) * (self.scale / unit)
+
+    def cumulant(self, t: Array) -> Array:
+        return jnp.square(t * self.scale) / 2
+
+    def kl_from(self, p: Any) -> Array:
+        variance = p.variance(self.scale)
+        some = jnp.isfinite(variance)
+        squares = jnp.square(jnp.where(some, p.mean(self.loc, self.scale), 0)) + variance
+        return squares / 2 + (HALF_LOG_TAU - p.entropy(self.scale))
 
     def natural(self) -> tuple[Array, ...]:
         precision = 1 / jnp.square(self.scale)
@@ -84,6 +113,26 @@ class LogNormal(Family):
 
     loc: Number = parameter(REAL)
     scale: Number = parameter(POSITIVE)
+
+    def support(self) -> Support:
+        return POSITIVE_REALS
+
+    def mean_log(self, unit: Real = 1.0) -> Array:
+        return self.loc - jnp.log(unit)
+
+    def power_gap(self, k: Real) -> Array:
+        return jnp.square(k * self.scale) / 2
+
+    def log_entropy(self) -> Array:
+        return jnp.log(self.scale) + (HALF_LOG_TAU + 0.5)
+
+    def log_variance(self) -> Array:
+        return jnp.square(self.scale)
+
+    def kl_from(self, p: Any) -> Array:
+        shift = (p.mean_log() - self.loc) / self.scale
+        squares = jnp.square(shift) + p.log_variance() / jnp.square(self.scale)
+        return squares / 2 + (HALF_LOG_TAU + jnp.log(self.scale) - p.log_entropy())
 
     def view(self) -> View:
         return View(Normal(self.loc, self.scale), "log x", {})

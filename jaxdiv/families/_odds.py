@@ -100,12 +100,13 @@ def odds(probs: Array | None, logits: Array | None) -> Odds:
     """Of a probability of success, or of its log-odds."""
     if probs is None:
         assert logits is not None
-        return _at(logits, jnp.zeros_like(logits))
+        return odds_at(logits, jnp.zeros_like(logits))
     log_odds, low = _once(_log_odds(probs))
     return Odds(probs, 1 - probs, log_odds, low, jnp.ones_like(probs))
 
 
-def _at(log_odds: Array, low: Array) -> Odds:
+def odds_at(log_odds: Array, low: Array) -> Odds:
+    """Of log-odds, an unevaluated sum of two numbers."""
     log_odds, low = _once((log_odds, low))
     success, failure = _once(_masses(log_odds, low))
     return Odds(success, failure, log_odds, low, jnp.zeros_like(log_odds))
@@ -123,7 +124,7 @@ def _inner(x: Odds) -> Odds:
     )
 
 
-def _step(x: Odds, y: Odds) -> Pair:
+def step_between(x: Odds, y: Odds) -> Pair:
     """y's log-odds less x's: from two stored numbers by their difference, if they are near."""
     x, y = _inner(x), _inner(y)
     far = num.add_pairs((y.log_odds, y.low), num.negate_pair((x.log_odds, x.low)))
@@ -213,7 +214,7 @@ class Trials(ExponentialFamily):
         return _times(natural[1] if len(natural) > 1 else None, jnp.logaddexp(z, jnp.zeros_like(z)))
 
     def toward(self, other: "Trials") -> Pair:
-        return _step(self.odds, other.odds)
+        return step_between(self.odds, other.odds)
 
     def at(self, other: "Trials", direction: Pair, t: Real, rest: Real) -> "Trials":
         x, y, t = self.odds, other.odds, jnp.asarray(t)
@@ -221,7 +222,7 @@ class Trials(ExponentialFamily):
         z, low = along((inner.log_odds, inner.low), direction, t)
         ends = x.ends() | y.ends()
         z = jnp.where(ends, limit(x.log_odds, y.log_odds, t), z)
-        return Trials(_at(z, jnp.where(ends, 0, low)), self.count)
+        return Trials(odds_at(z, jnp.where(ends, 0, low)), self.count)
 
     def bend(self, point: "Trials", direction: Pair, t: Real) -> Array:
         t = jnp.asarray(t)
@@ -290,7 +291,7 @@ class Waiting(ExponentialFamily):
 
     def toward(self, other: "Waiting") -> _Growth:
         x, y = _inner(self.odds), _inner(other.odds)
-        step = _step(x, y)
+        step = step_between(x, y)
         length = step[0] + step[1]
         upward = length >= 0
         start, end = choose(upward, x, y), choose(upward, y, x)

@@ -1,13 +1,17 @@
 """Families with a scale: some power of x / scale is gamma distributed, of a known shape."""
 
+import math
 from typing import ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
 from .. import _numerics as num
+from ._powers import Law, PowerOfGamma
 from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
 from .bends import excess, power
+
+_ROOT_2 = math.sqrt(2)
 
 
 class _Direction(NamedTuple):
@@ -61,26 +65,33 @@ class OfScale(ExponentialFamily):
 
 
 def of_scale(map: str, shape: float, scale: Array, exponent: float | Array, **fixed: Array) -> View:
-    """The view of a family of which `map` has the rate scale^-exponent."""
+    """The view of a family of which `map` is gamma distributed with the rate scale^-exponent."""
     full = jnp.full_like(scale, shape)
-    return View(OfScale(full, scale, jnp.broadcast_to(exponent, scale.shape)), map, fixed)
+    core = OfScale(full, scale, jnp.broadcast_to(exponent, scale.shape))
+    return View(core, f"{map} of shape {shape}", fixed)
 
 
 @family
-class HalfNormal(Family):
+class HalfNormal(PowerOfGamma, Family):
     """Half-normal distribution on x >= 0: |z| of a normal z with mean 0."""
 
     scale: Number = parameter(POSITIVE)
+
+    def law(self) -> Law:
+        return Law(jnp.full_like(self.scale, 0.5), 2.0, _ROOT_2 * self.scale)
 
     def view(self) -> View:
         return of_scale("x^2", 0.5, self.scale, 2.0)
 
 
 @family
-class Rayleigh(Family):
+class Rayleigh(PowerOfGamma, Family):
     """Rayleigh distribution on x > 0 with density x/s^2 e^(-x^2 / (2 s^2))."""
 
     scale: Number = parameter(POSITIVE)
+
+    def law(self) -> Law:
+        return Law(jnp.ones_like(self.scale), 2.0, _ROOT_2 * self.scale)
 
     def view(self) -> View:
         return of_scale("x^2", 1.0, self.scale, 2.0)

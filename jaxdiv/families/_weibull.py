@@ -1,21 +1,21 @@
 """Families of powers and logarithms of exponential variables: Weibull, Gumbel and Pareto."""
 
+import math
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
 
 from .. import _numerics as num
 from ._gamma import Exponential
+from ._powers import Law, PowerOfGamma
 from ._scaled import of_scale
 from .base import POSITIVE, REAL, Family, Number, View, family, parameter
-from .bends import excess, gamma_bend, shares
+from .bends import excess, exp_bend, lgamma_bend, shares
+from .expectations import REALS, Real, Support
 from .pair import Pair
 
 _EULER = 0.5772156649015329
-
-
-def _lgamma_bend(a: Array, b: Array, d: Array) -> Array:
-    """log Gamma(b) - log Gamma(a) - (b - a) digamma(a), d = b - a."""
-    return gamma_bend(a, b, d, 1.0) + b * excess(-d / b, 1.0, a / b)
 
 
 def _powers(growth: Array, shift: Array) -> Array:
@@ -27,18 +27,13 @@ def _powers(growth: Array, shift: Array) -> Array:
     (e^w - 1 - w) + [log Gamma(r) + c (r - 1)], the bend of log Gamma from 1. Both are at least 0.
     """
     one = jnp.ones_like(growth)
-    log_gamma = _lgamma_bend(2 * one, 2 + growth, growth) + (1 - _EULER) * growth
+    log_gamma = lgamma_bend(2 * one, 2 + growth, growth) + (1 - _EULER) * growth
     w = shift + log_gamma
-    near = jnp.abs(w) <= 1
-    small = jnp.where(near, w, 0)
-    rise = small * small * num.expm1_bend(small)
-    far = jnp.where(near, 1, w)
-    rise = jnp.where(near, rise, jnp.exp(far) - 1 - far)
-    return rise + _lgamma_bend(one, 1 + growth, growth)
+    return exp_bend(w) + lgamma_bend(one, 1 + growth, growth)
 
 
 @family
-class Weibull(Family):
+class Weibull(PowerOfGamma, Family):
     """Weibull distribution on x > 0 with density k/l (x/l)^(k-1) e^(-(x/l)^k).
 
     k is the `concentration`, l the `scale`. What is no function of KL has a closed form where the
@@ -49,6 +44,9 @@ class Weibull(Family):
 
     concentration: Number = parameter(POSITIVE)
     scale: Number = parameter(POSITIVE)
+
+    def law(self) -> Law:
+        return Law(jnp.ones_like(self.scale), self.concentration, self.scale)
 
     def view(self) -> View:
         fixed = {"concentration": self.concentration}
@@ -70,6 +68,32 @@ class Gumbel(Family):
     loc: Number = parameter(REAL)
     scale: Number = parameter(POSITIVE)
 
+    def support(self) -> Support:
+        return REALS
+
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        return (self.loc - origin) / unit + _EULER * (self.scale / unit)
+
+    def variance(self, unit: Real = 1.0) -> Array:
+        return math.pi**2 / 6 * jnp.square(self.scale / unit)
+
+    def entropy(self, unit: Real = 1.0) -> Array:
+        return jnp.log(self.scale / unit) + (1 + _EULER)
+
+    def cumulant(self, t: Array) -> Array:
+        step = -t * self.scale
+        some = step > -1
+        step = jnp.where(some, step, 0)
+        return jnp.where(some, lgamma_bend(jnp.ones_like(step), 1 + step, step), jnp.inf)
+
+    def kl_from(self, p: Any) -> Array:
+        # log s + E[z] + E[e^-z] - H, with w = log E[e^-z] and the gap w + E[z].
+        gap = p.cumulant(-1 / self.scale)
+        some = jnp.isfinite(gap)
+        gap = jnp.where(some, gap, 0)
+        value = exp_bend(gap - p.mean(self.loc, self.scale)) + (1 + gap - p.entropy(self.scale))
+        return jnp.where(some, value, jnp.inf)
+
     def kl(self, other: "Gumbel") -> Array:
         growth = (self.scale - other.scale) / other.scale
         return _powers(growth, (other.loc - self.loc) / other.scale)
@@ -84,6 +108,26 @@ class Pareto(Family):
 
     scale: Number = parameter(POSITIVE)
     alpha: Number = parameter(POSITIVE)
+
+    def support(self) -> Support:
+        return Support("reals", self.scale, least=0.0)
+
+    def mean_log(self, unit: Real = 1.0) -> Array:
+        return jnp.log(self.scale / unit) + 1 / self.alpha
+
+    def power_gap(self, k: Real) -> Array:
+        step = k / self.alpha
+        some = step < 1
+        return jnp.where(some, num.log1p_remainder(-jnp.where(some, step, 0)), jnp.inf)
+
+    def log_entropy(self) -> Array:
+        return 1 - jnp.log(self.alpha)
+
+    def log_variance(self) -> Array:
+        return 1 / jnp.square(self.alpha)
+
+    def kl_from(self, p: Any) -> Array:
+        return self.alpha * p.mean_log(self.scale) - jnp.log(self.alpha) - p.log_entropy()
 
     def _beyond(self, other: "Pareto") -> tuple[Array, Array]:
         """-log of the mass on the other's support; and whether that is all."""

@@ -34,9 +34,9 @@ from .._checks import as_parameter
 from .._divergence import concrete
 from .._pytree import register
 from ..rows.pair import Side
+from .expectations import Expectations, Real
 
 Class = TypeVar("Class", bound=type)
-Real = Array | float
 Number = Any  # what a user gives for a parameter: a number or an array of them
 
 
@@ -81,7 +81,7 @@ class View(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Family(abc.ABC):  # noqa: B024 (a family has a view or forms of its own)
+class Family(Expectations, abc.ABC):
     """A distribution, or a batch of them, of a family with parameters."""
 
     def view(self) -> View | None:
@@ -108,7 +108,7 @@ class Family(abc.ABC):  # noqa: B024 (a family has a view or forms of its own)
         """The probabilities of finitely many outcomes, which have every divergence."""
         return None
 
-    def consistent(self, name: str) -> None:  # noqa: B027 (nothing to say of most)
+    def consistent(self, name: str) -> None:
         """Raise for parameters that don't go together."""
 
     def check(self, name: str) -> None:
@@ -151,10 +151,10 @@ class Family(abc.ABC):  # noqa: B024 (a family has a view or forms of its own)
             text = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
             raise ValueError(f"shapes of parameters must broadcast, but are {text}") from None
 
-    def event_shape(self) -> tuple[Any, ...] | None:
-        """The axes of one outcome; None if no parameter says."""
+    def event_shape(self) -> tuple[Any, ...]:
+        """The axes of one outcome."""
         vectors = [x for f, x in given(self) if f.metadata["event_ndim"] == 1]
-        return vectors[0].shape[-1:] if vectors else None
+        return vectors[0].shape[-1:] if vectors else ()
 
     def full(self, batch: tuple[int, ...], dtype: Any) -> Self:
         """The member with every parameter broadcast to a batch, in a dtype."""

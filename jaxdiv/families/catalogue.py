@@ -10,6 +10,7 @@ from jax import Array
 
 from . import (
     _bernoulli,
+    _continuous_bernoulli,
     _counts,
     _dirichlet,
     _gamma,
@@ -28,6 +29,7 @@ _CHARTS: dict[Domain, Callable[[Array], Array]] = {
     POSITIVE: jnp.exp,
     PROBABILITY: jax.nn.sigmoid,
     CHANCE: jax.nn.sigmoid,
+    _continuous_bernoulli.INNER: jax.nn.sigmoid,
     _counts.BELOW_ONE: jax.nn.sigmoid,
     _counts.NON_NEGATIVE: jnp.exp,
 }
@@ -87,6 +89,9 @@ def _rows() -> list[FamilyEntry]:
     return [
         FamilyEntry("bernoulli", _bernoulli.Bernoulli, names=("probs",)),
         FamilyEntry("binomial", _bernoulli.Binomial, names=("probs",), fixed={"total_count": 10.0}),
+        FamilyEntry(
+            "continuous_bernoulli", _continuous_bernoulli.ContinuousBernoulli, names=("probs",)
+        ),
         FamilyEntry("geometric", _counts.Geometric, names=("probs",)),
         FamilyEntry(
             "negative_binomial",

@@ -49,7 +49,7 @@ def members(p: Any, q: Any) -> tuple[Family, Family]:
         text = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"batch shapes must broadcast, but are {text}") from None
     events = p.event_shape(), q.event_shape()
-    if None not in events and events[0] != events[1]:
+    if events[0] != events[1]:
         raise ValueError(f"events must have one shape, but are p {events[0]} and q {events[1]}")
     dtype = compute_dtype(p, q)
     return p.full(batch, dtype), q.full(batch, dtype)

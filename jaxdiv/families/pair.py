@@ -6,6 +6,7 @@ from jax import Array
 
 from .._divergence import concrete
 from ..rows.evaluate import Rows
+from ._counting import Counts
 from .base import Direction, ExponentialFamily, Family, View, choose, inside
 
 
@@ -60,17 +61,61 @@ class Pair:
         kind = type(self.p)
         return type(self.q) is kind and getattr(kind, method) is not getattr(Family, method)
 
-    def kl(self) -> Array:
-        """KL(p || q)."""
+    def kl(self, *, strict: bool = False) -> Array:
+        """KL(p || q).
+
+        NaN where, for what parameters hold, there is no closed form; an error if `strict`.
+        """
         if self.own("kl"):
             return self.p.kl(self.q)
         views = self._views()
         if views is None:
-            raise NotImplementedError(f"KL between {self.names} has no closed form here")
+            return self._kl_across(strict)
         p, q = views[0].core, views[1].core
         value = p.bend(q, p.toward(q), 1.0)
         same = self._same_map(*views)
-        return value if same is True else jnp.where(same, value, jnp.nan)
+        return value if same is True else jnp.where(same, value, self._beyond())
+
+    def within(self) -> Array | bool | None:
+        """Whether p has all its mass where q has some; None if not even that is known."""
+        on_p, on_q = self.p.support(), self.q.support()
+        return None if on_p is None or on_q is None else on_p.within(on_q)
+
+    def _beyond(self) -> Array | float:
+        """+inf where p has mass that q has not, else NaN: no closed form."""
+        within = self.within()
+        return jnp.nan if within is None else jnp.where(within, jnp.nan, jnp.inf)
+
+    def _kl_across(self, strict: bool) -> Array:
+        """KL of members of different families, by the expectations that p has."""
+        p, q, within = self.p, self.q, self.within()
+        if within is None:
+            raise NotImplementedError(f"KL between {self.names} has no closed form here")
+        if within is False:
+            value = jnp.full(_shape(p), jnp.inf, self.dtype)
+            nothing = p.nothing() if isinstance(q, Counts) else False
+            return value if nothing is False else jnp.where(nothing, -q.log_mass(0), value)
+        try:
+            value = q.kl_from(p)
+        except NotImplementedError as error:
+            if within is not True and not strict:
+                return jnp.where(within, jnp.nan, jnp.inf).astype(self.dtype)
+            kinds = f"{type(p).__name__} || {type(q).__name__}"
+            raise NotImplementedError(
+                f"KL({kinds}) has no closed form here: it needs {error}; the mean of "
+                "log p(x) - log q(x) over draws x from p estimates it"
+            ) from None
+        value = jnp.where(value < 0, 0, value)
+        return value if within is True else jnp.where(within, value, jnp.inf)
+
+    def cross_entropy(self) -> Array:
+        """E_p[-log q(x)] = H(p) + KL(p || q)."""
+        try:
+            return self.p.entropy() + self.kl()
+        except NotImplementedError as error:
+            raise NotImplementedError(
+                f"the cross-entropy of {self.names} has no closed form here: it needs {error}"
+            ) from None
 
     def jensen(self, alpha: Array) -> Array:
         """[alpha A(theta) + (1-alpha) A(eta) - A(m)] / (alpha (1-alpha)), at least 0.
@@ -121,6 +166,18 @@ class Pair:
             "Fisher metric are not known"
         )
 
+    def check_kl(self) -> None:
+        """Raise where KL of concrete parameters has no closed form."""
+        within = self.within()
+        if within is None or isinstance(within, bool) or not concrete(within):
+            if self._views() is not None:
+                self.check()
+        elif bool(jnp.any(within)):  # else it is infinite
+            if self._views() is not None:
+                self.check()
+            else:
+                jax.eval_shape(lambda: self._kl_across(True))
+
     def check(self, names: tuple[str, str] = ("p", "q")) -> None:
         """Raise where the parameters of the maps differ and there is no closed form."""
         views = self._views()
@@ -135,7 +192,7 @@ class Pair:
                 )
 
 
-def _shape(member: ExponentialFamily) -> tuple[int, ...]:
+def _shape(member: Family) -> tuple[int, ...]:
     return member.valid().shape
 
 
