@@ -104,7 +104,9 @@ _FAMILIES = (
     "Transformed",
     "Uniform",
     "Weibull",
+    "Wishart",
     "geometric_js_divergence",
+    "wasserstein2_distance",
 )
 
 if TYPE_CHECKING:
@@ -136,7 +138,9 @@ if TYPE_CHECKING:
     from .families import Transformed as Transformed
     from .families import Uniform as Uniform
     from .families import Weibull as Weibull
+    from .families import Wishart as Wishart
     from .families import geometric_js_divergence as geometric_js_divergence
+    from .families import wasserstein2_distance as wasserstein2_distance
     from .verification import assert_convex as assert_convex
     from .verification import assert_divergence as assert_divergence
     from .verification import assert_stationary_at as assert_stationary_at

@@ -76,6 +76,18 @@ def test_a_report_is_written(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_families_and_their_closed_forms(capsys):
+    assert main(["families", "poisson", "dirichlet"]) == 0
+    shown = capsys.readouterr().out
+    assert "poisson  Poisson distribution" in shown and "KL within: yes" in shown
+    assert "no closed form to: Geometric, NegativeBinomial" in shown
+    assert main(["families", "poisson", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["families"]["poisson"]
+    assert row["integrals"] == "yes" and row["entropy"] == "" and row["to"] == []
+    assert main(["families", "poison"]) == 2
+    assert "did you mean poisson" in capsys.readouterr().err
+
+
 def test_the_table_says_what_is_proved(capsys):
     assert main(["table", "kl", "chi2"]) == 0
     out = capsys.readouterr().out

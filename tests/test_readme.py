@@ -7,6 +7,7 @@ import pytest
 
 import jaxdiv as jd
 from conftest import every
+from jaxdiv.families.catalogue import FAMILIES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,6 +77,16 @@ def test_the_property_table_is_the_computed_one(name):
     assert fine
     shown = next(own[1:] for own in rows if own[0] == name)
     assert shown + [""] * (len(cells) - len(shown)) == cells
+
+
+@pytest.mark.parametrize("name", every(FAMILIES, ["normal", "poisson", "wishart"]))
+def test_the_table_of_families_is_the_computed_one(name):
+    from jaxdiv.commands.families import TITLES, markdown
+
+    shown = README.split("<!-- families:begin -->")[1].split("<!-- families:end -->")[0]
+    title, line, *rows = shown.strip().splitlines()
+    assert len(rows) == len(FAMILIES) and title == f"| family | {' | '.join(TITLES)} |"
+    assert markdown([name]).splitlines() == [title, line, rows[list(FAMILIES).index(name)]]
 
 
 def test_the_accuracy_table_is_the_measured_one():

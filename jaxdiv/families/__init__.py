@@ -28,9 +28,11 @@ from ._transformed import Transformed as Transformed
 from ._weibull import Gumbel as Gumbel
 from ._weibull import Pareto as Pareto
 from ._weibull import Weibull as Weibull
+from ._wishart import Wishart as Wishart
 from .base import ExponentialFamily as ExponentialFamily
 from .base import Family as Family
 from .fisher import fisher_information as fisher_information
 from .fisher import mean_parameters as mean_parameters
 from .moments import expectation as expectation
 from .verbs import geometric_js_divergence as geometric_js_divergence
+from .wasserstein import wasserstein2_distance as wasserstein2_distance

@@ -20,6 +20,7 @@ from . import (
     _normal,
     _scaled,
     _weibull,
+    _wishart,
 )
 from .base import CHANCE, POSITIVE, PROBABILITY, REAL, Domain, Family
 
@@ -85,6 +86,12 @@ class FamilyEntry:
         return self.family(**{name: maps[name](u) for name, u in numbers.items()}, **fixed)
 
 
+def _lower(u: Array) -> Array:
+    """A lower triangle with a positive diagonal."""
+    diagonal = jnp.exp(jnp.diagonal(u, axis1=-2, axis2=-1))
+    return jnp.tril(u, -1) + jnp.eye(u.shape[-1], dtype=u.dtype) * diagonal[..., None, :]
+
+
 def _rows() -> list[FamilyEntry]:
     return [
         FamilyEntry("bernoulli", _bernoulli.Bernoulli, names=("probs",)),
@@ -126,6 +133,14 @@ def _rows() -> list[FamilyEntry]:
         FamilyEntry("weibull", _weibull.Weibull),
         FamilyEntry("gumbel", _weibull.Gumbel),
         FamilyEntry("inverse_gaussian", _inverse_gaussian.InverseGaussian),
+        FamilyEntry(
+            "wishart",
+            _wishart.Wishart,
+            drawn={
+                "df": ((), lambda u: _EVENT - 1 + jnp.exp(u)),
+                "scale_tril": ((_EVENT, _EVENT), _lower),
+            },
+        ),
         FamilyEntry("pareto", _weibull.Pareto, regular=False),
         FamilyEntry(
             "uniform",
