@@ -42,8 +42,9 @@ class FamilyEntry:
     """A family and which parameters describe a member.
 
     `drawn` gives (event axes' lengths, map from the reals) for those parameters that their domains
-    don't; `fixed` are parameters that stay as they are, equal on both sides. A family is `regular`
-    if its support does not depend on parameters: else KL is not differentiable at p = q.
+    don't; `fixed` are parameters that stay as they are, equal on both sides; of those in `lower`
+    only the lower triangle is read. A family is `regular` if its support does not depend on
+    parameters: else KL is not differentiable at p = q.
     """
 
     name: str
@@ -53,6 +54,7 @@ class FamilyEntry:
         default_factory=dict
     )
     fixed: dict[str, Any] = dataclasses.field(default_factory=dict)
+    lower: tuple[str, ...] = ()
     regular: bool = True
 
     def parameters(self) -> dict[str, tuple[tuple[int, ...], Callable[[Array], Array]]]:
@@ -88,8 +90,8 @@ class FamilyEntry:
 
 def _lower(u: Array) -> Array:
     """A lower triangle with a positive diagonal."""
-    diagonal = jnp.exp(jnp.diagonal(u, axis1=-2, axis2=-1))
-    return jnp.tril(u, -1) + jnp.eye(u.shape[-1], dtype=u.dtype) * diagonal[..., None, :]
+    diagonal = jnp.broadcast_to(jnp.eye(u.shape[-1], dtype=bool), u.shape)
+    return jnp.where(diagonal, jnp.exp(u), jnp.tril(u, -1))
 
 
 def _rows() -> list[FamilyEntry]:
@@ -140,6 +142,7 @@ def _rows() -> list[FamilyEntry]:
                 "df": ((), lambda u: _EVENT - 1 + jnp.exp(u)),
                 "scale_tril": ((_EVENT, _EVENT), _lower),
             },
+            lower=("scale_tril",),
         ),
         FamilyEntry("pareto", _weibull.Pareto, regular=False),
         FamilyEntry(

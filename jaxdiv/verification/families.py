@@ -83,7 +83,7 @@ def _findings(entry: FamilyEntry, count: int, seed: int, dtype: Any) -> Iterator
     yield judged("never negative", -values, 0.0, "-KL")
     yield judged("exactly 0 at p = q", jnp.abs(kl_divergence(p, p)), 0.0, "KL")
     if entry.regular:
-        gradient, hessian = _derivatives(p, tuple(numbers))
+        gradient, hessian = _derivatives(p, tuple(numbers), entry.lower)
         steepest = jnp.max(jnp.abs(gradient), axis=-1)
         yield judged("gradient 0 at p = q", steepest, 0.0, "largest entry")
         yield from _information(p, hessian, eps, judged)
@@ -123,17 +123,29 @@ def _falls(values: Array) -> Array:
     return jnp.where(jnp.isnan(values[:-1]) | jnp.isnan(values[1:]), jnp.nan, fall)
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _derivatives(p: Family, names: tuple[str, ...]) -> tuple[Array, Array]:
-    """Gradient and Hessian of KL(p || q) by q's parameters of those names at q = p."""
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _derivatives(p: Family, names: tuple[str, ...], lower: tuple[str, ...]) -> tuple[Array, Array]:
+    """Gradient and Hessian of KL(p || q) by q's parameters of those names at q = p.
+
+    Of matrices in `lower` by what is in the lower triangle.
+    """
+
+    def free(member: Any, name: str) -> Array:
+        x = getattr(member, name)
+        return x[jnp.tril_indices(x.shape[-1])] if name in lower else x
+
+    def whole(member: Any, name: str, x: Array) -> Array:
+        full = jnp.zeros_like(getattr(member, name))
+        return full.at[jnp.tril_indices(full.shape[-1])].set(x) if name in lower else x
 
     def one(member: Any) -> tuple[Array, Array]:
         # A tuple keeps the order in which the parameters are declared, and so are the rows of the
         # Fisher information; a dictionary would be sorted by name.
-        x, rebuilt = ravel_pytree(tuple(getattr(member, name) for name in names))
+        x, rebuilt = ravel_pytree(tuple(free(member, name) for name in names))
 
         def value(x: Array) -> Array:
-            moved = dict(zip(names, rebuilt(x), strict=True))
+            parts = zip(names, rebuilt(x), strict=True)
+            moved = {name: whole(member, name, part) for name, part in parts}
             return kl_divergence(member, dataclasses.replace(member, **moved))
 
         return jax.grad(value)(x), jax.hessian(value)(x)
