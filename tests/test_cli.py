@@ -65,6 +65,7 @@ def test_a_function_of_ones_own(tmp_path, capsys, monkeypatch):
         assert message in error and error.count("\n") == 1, error
 
 
+@pytest.mark.slow
 def test_a_report_is_written(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     folder = tmp_path / "report"

@@ -118,14 +118,14 @@ def shaped(shape, scale=0.3, seed=0):
 
 
 # Lanes, one more and one less; several blocks with a ragged last one; one outcome; one row.
-SHAPES = [(3, lean._LANES), (3, lean._LANES + 1), (2, lean._LANES - 1), (700, 1500), (5, 1), (1, 7)]
+SHAPES = [(3, lean._LANES + 1), (700, 1500), (5, 1), (3, lean._LANES), (2, lean._LANES - 1), (1, 7)]
 
 
-OTHERS = [(name, SHAPES[i]) for name in ("total_variation", "renyi_half") for i in (1, 3)]
+OTHERS = [(name, SHAPES[i]) for name in ("total_variation", "renyi_half") for i in (0, 1)]
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), rest_slow([*(("kl", shape) for shape in SHAPES), *OTHERS], len(SHAPES))
+    ("name", "shape"), rest_slow([*(("kl", shape) for shape in SHAPES), *OTHERS], 3)
 )
 def test_shapes(name, shape):
     a, b = shaped(shape)
@@ -201,6 +201,7 @@ def test_parameters_are_mapped_and_differentiated():
         np.testing.assert_allclose(got, want, rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_second_derivatives_are_those_of_the_reference():
     a, b = shaped((2, 30))
 
