@@ -100,9 +100,12 @@ _FAMILIES = (
     "Normal",
     "Pareto",
     "Poisson",
+    "PowerSpherical",
     "Rayleigh",
     "Transformed",
     "Uniform",
+    "VonMises",
+    "VonMisesFisher",
     "Weibull",
     "Wishart",
     "geometric_js_divergence",
@@ -134,9 +137,12 @@ if TYPE_CHECKING:
     from .families import Normal as Normal
     from .families import Pareto as Pareto
     from .families import Poisson as Poisson
+    from .families import PowerSpherical as PowerSpherical
     from .families import Rayleigh as Rayleigh
     from .families import Transformed as Transformed
     from .families import Uniform as Uniform
+    from .families import VonMises as VonMises
+    from .families import VonMisesFisher as VonMisesFisher
     from .families import Weibull as Weibull
     from .families import Wishart as Wishart
     from .families import geometric_js_divergence as geometric_js_divergence

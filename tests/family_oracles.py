@@ -539,6 +539,41 @@ def _kl_von_mises(m: arb, k: arb, n: arb, l: arb) -> arb:
     return (_bessel(0, l) / _bessel(0, k)).log() + mean * (k - l * (m - n).cos())
 
 
+def _unit(x: list[arb]) -> list[arb]:
+    length = sum((c * c for c in x), arb(0)).sqrt()
+    return [c / length for c in x]
+
+
+def _log_sphere(n: int, square: arb) -> arb:
+    """log of the integral of exp(<theta, x>) over the unit sphere, |theta|^2 = square."""
+    surface = arb(2).log() + arb.pi().log() * n / 2 - (arb(n) / 2).lgamma()
+    return surface + (square / 4).hypgeom_0f1(arb(n) / 2).log()
+
+
+def _kl_von_mises_fisher(m: list[arb], k: arb, o: list[arb], l: arb) -> arb:
+    n = len(m)
+    mean = k.bessel_i(arb(n) / 2) / k.bessel_i(arb(n) / 2 - 1) if k != 0 else arb(0)
+    cosine = sum((x * y for x, y in zip(_unit(m), _unit(o), strict=True)), arb(0))
+    return _log_sphere(n, l * l) - _log_sphere(n, k * k) + mean * (k - l * cosine)
+
+
+def _log_power_sphere(n: arb, k: arb) -> Any:
+    """log of the integral of (1 + <m, x>)^k over the unit sphere: De Cao and Aziz, 2020."""
+    b = (n - 1) / 2
+    if not k + b > 0:
+        return None
+    gammas = _log_gamma(k + b) - _log_gamma(k + 2 * b)
+    return (k + 2 * b) * arb(2).log() + b * arb.pi().log() + gammas
+
+
+def _kl_power_spherical(m: list[arb], k: arb, o: list[arb], l: arb) -> arb:
+    if m != o:
+        raise NotImplementedError("no closed form")
+    n, b = arb(len(m)), arb(len(m) - 1) / 2
+    log_mean = arb(2).log() + (k + b).digamma() - (k + 2 * b).digamma()  # E log(1 + <m, x>)
+    return _log_power_sphere(n, l) - _log_power_sphere(n, k) + (k - l) * log_mean
+
+
 def _entropy_term(x: arb, y: arb) -> Any:
     """x log(x/y) with its limits."""
     if x == 0:
@@ -605,6 +640,8 @@ _KL: dict[str, Callable[..., Any]] = {
     "Pareto": _kl_pareto,
     "InverseGaussian": _kl_inverse_gaussian,
     "VonMises": _kl_von_mises,
+    "VonMisesFisher": _kl_von_mises_fisher,
+    "PowerSpherical": _kl_power_spherical,
     "ContinuousBernoulli": _kl_continuous_bernoulli,
     "Bernoulli": _kl_bernoulli,
     "Binomial": _kl_binomial,
@@ -636,8 +673,8 @@ def _partition_inverse_gaussian(x: arb, y: arb) -> Any:
     return -2 * (x * y).sqrt() - (-2 * y).log() / 2 if y < 0 and x <= 0 else None
 
 
-def _partition_von_mises(x: arb, y: arb) -> arb:
-    return _bessel(0, (x * x + y * y).sqrt()).log()
+def _partition_sphere(*x: arb) -> arb:
+    return _log_sphere(len(x), sum((c * c for c in x), arb(0)))
 
 
 def _partition_bernoulli(x: arb) -> arb:
@@ -690,7 +727,9 @@ _EXPONENTIAL: dict[str, Exponential] = {
     "InverseGaussian": Exponential(
         lambda m, k: (-k / (2 * m * m), -k / 2), _partition_inverse_gaussian
     ),
-    "VonMises": Exponential(lambda m, k: (k * m.cos(), k * m.sin()), _partition_von_mises),
+    "VonMises": Exponential(lambda m, k: (k * m.cos(), k * m.sin()), _partition_sphere),
+    "VonMisesFisher": Exponential(lambda m, k: [k * c for c in _unit(m)], _partition_sphere),
+    "PowerSpherical": Exponential(lambda m, k: (arb(len(m)), k), _log_power_sphere, shared=(0,)),
     "ContinuousBernoulli": Exponential(lambda p: (_logit(p),), _partition_continuous_bernoulli),
     "Poisson": Exponential(lambda r: (r.log(),), lambda x: x.exp()),
 }

@@ -8,6 +8,9 @@ from ._counts import Geometric as Geometric
 from ._counts import Multinomial as Multinomial
 from ._counts import NegativeBinomial as NegativeBinomial
 from ._counts import Poisson as Poisson
+from ._directional import PowerSpherical as PowerSpherical
+from ._directional import VonMises as VonMises
+from ._directional import VonMisesFisher as VonMisesFisher
 from ._dirichlet import Beta as Beta
 from ._dirichlet import Dirichlet as Dirichlet
 from ._gamma import Chi2 as Chi2

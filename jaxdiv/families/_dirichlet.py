@@ -95,6 +95,11 @@ class Dirichlet(ExponentialFamily):
         return jnp.where(value < 0, 0, value)
 
 
+def direction_of(steps: Array, total: Array, cross: Array) -> _Direction:
+    """Of the differences of concentrations, their sum, and a_i * total - steps_i * (sum of a)."""
+    return _Direction(steps, total, cross)
+
+
 @family
 class Beta(Family):
     """Beta distribution on (0, 1), density proportional to x^(a-1) (1-x)^(b-1)."""

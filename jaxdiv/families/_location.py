@@ -95,7 +95,7 @@ class Cauchy(Family):
         return jnp.full_like(self.scale, jnp.inf)
 
     def kl_from(self, p: Any) -> Array:
-        self.missing("the expectation of log(1 + x^2)")
+        p.missing("the expectation of log(1 + x^2)")
 
     def kl(self, other: "Cauchy") -> Array:
         s, r = self.scale, other.scale

@@ -109,6 +109,21 @@ class MultivariateNormal(Family):
     def support(self) -> Support:
         return Support("vectors")
 
+    def natural(self) -> tuple[Array, ...]:
+        precision = jnp.linalg.inv(self.covariance())
+        return (precision @ self.loc[..., None])[..., 0], -precision / 2
+
+    @staticmethod
+    def log_partition(*natural: Array) -> Array:
+        x, precision = natural[0], -2 * natural[1]
+        _, log = jnp.linalg.slogdet(precision)
+        squares = jnp.sum(x * jnp.linalg.solve(precision, x[..., None])[..., 0], axis=-1)
+        fine = jnp.all(jnp.linalg.eigvalsh(lax.stop_gradient(precision)) > 0, axis=-1)
+        return jnp.where(fine, (squares - log) / 2, jnp.inf)
+
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        return (self.loc - origin) / unit
+
     def entropy(self, unit: Real = 1.0) -> Array:
         if self.scale_diag is not None:
             diagonal = self.scale_diag

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -77,6 +78,20 @@ class Wishart(Family):
 
     def support(self) -> Support:
         return Support("positive definite matrices")
+
+    def natural(self) -> tuple[Array, ...]:
+        lower = jnp.tril(self.scale_tril)
+        return self.df / 2, -jnp.linalg.inv(lower @ jnp.swapaxes(lower, -1, -2)) / 2
+
+    @staticmethod
+    def log_partition(*natural: Array) -> Array:
+        # Of log|X|, less the constant (n + 1)/2, and of X.
+        a, minus = natural
+        n = minus.shape[-1]
+        _, log = jnp.linalg.slogdet(-minus)
+        fine = jnp.all(jnp.linalg.eigvalsh(lax.stop_gradient(-minus)) > 0, axis=-1)
+        gammas = jax.scipy.special.multigammaln(a, n)
+        return jnp.where(fine & (a > (n - 1) / 2), gammas - a * log, jnp.inf)
 
     def _shapes(self) -> tuple[Array, Array]:
         """df/2, and i/2 for each axis."""

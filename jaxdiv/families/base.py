@@ -92,6 +92,15 @@ class Family(Expectations, abc.ABC):
         """The same distribution as a member of another's family, if it is one."""
         return self
 
+    def natural(self) -> tuple[Array, ...]:
+        """Natural parameters theta, of an exponential family."""
+        raise NotImplementedError
+
+    @staticmethod
+    def log_partition(*natural: Array) -> Array:
+        """A(theta), +inf outside its domain."""
+        raise NotImplementedError
+
     def kl(self, other: Any) -> Array:
         """KL(self || other) within the family, where no view gives it for all parameters."""
         raise NotImplementedError

@@ -12,6 +12,7 @@ from . import (
     _bernoulli,
     _continuous_bernoulli,
     _counts,
+    _directional,
     _dirichlet,
     _gamma,
     _inverse_gaussian,
@@ -43,8 +44,8 @@ class FamilyEntry:
 
     `drawn` gives (event axes' lengths, map from the reals) for those parameters that their domains
     don't; `fixed` are parameters that stay as they are, equal on both sides; of those in `lower`
-    only the lower triangle is read. A family is `regular` if its support does not depend on
-    parameters: else KL is not differentiable at p = q.
+    only the lower triangle is read, and those in `unit` are vectors of length 1. A family is
+    `regular` if its support does not depend on parameters: else KL is not differentiable at p = q.
     """
 
     name: str
@@ -55,6 +56,7 @@ class FamilyEntry:
     )
     fixed: dict[str, Any] = dataclasses.field(default_factory=dict)
     lower: tuple[str, ...] = ()
+    unit: tuple[str, ...] = ()
     regular: bool = True
 
     def parameters(self) -> dict[str, tuple[tuple[int, ...], Callable[[Array], Array]]]:
@@ -83,7 +85,10 @@ class FamilyEntry:
     def members(self, numbers: dict[str, Array]) -> Family:
         """The members that numbers stand for."""
         like = next(iter(numbers.values()))
-        fixed = {name: jnp.full(like.shape[:1], x, like.dtype) for name, x in self.fixed.items()}
+        fixed = {
+            name: jnp.broadcast_to(jnp.asarray(x, like.dtype), (*like.shape[:1], *jnp.shape(x)))
+            for name, x in self.fixed.items()
+        }
         maps = {name: chart for name, (_, chart) in self.parameters().items()}
         return self.family(**{name: maps[name](u) for name, u in numbers.items()}, **fixed)
 
@@ -92,6 +97,10 @@ def _lower(u: Array) -> Array:
     """A lower triangle with a positive diagonal."""
     diagonal = jnp.broadcast_to(jnp.eye(u.shape[-1], dtype=bool), u.shape)
     return jnp.where(diagonal, jnp.exp(u), jnp.tril(u, -1))
+
+
+def _direction(u: Array) -> Array:
+    return u / jnp.linalg.norm(u, axis=-1, keepdims=True)
 
 
 def _rows() -> list[FamilyEntry]:
@@ -135,6 +144,19 @@ def _rows() -> list[FamilyEntry]:
         FamilyEntry("weibull", _weibull.Weibull),
         FamilyEntry("gumbel", _weibull.Gumbel),
         FamilyEntry("inverse_gaussian", _inverse_gaussian.InverseGaussian),
+        FamilyEntry("von_mises", _directional.VonMises),
+        FamilyEntry(
+            "von_mises_fisher",
+            _directional.VonMisesFisher,
+            drawn={"mean_direction": ((_EVENT,), _direction)},
+            unit=("mean_direction",),
+        ),
+        FamilyEntry(
+            "power_spherical",
+            _directional.PowerSpherical,
+            names=("concentration",),
+            fixed={"mean_direction": (0.6, 0.0, 0.8)},
+        ),
         FamilyEntry(
             "wishart",
             _wishart.Wishart,

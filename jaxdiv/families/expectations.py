@@ -114,13 +114,21 @@ class Expectations:
         """log E[exp(t (x - E[x]))], at least 0; +inf where there is no mean."""
         self.missing("the expectation of e^(t x)")
 
+    def mean_cos(self) -> Array:
+        """E[cos x]."""
+        self.missing("the expectation of cos x")
+
+    def mean_sin(self) -> Array:
+        """E[sin x]."""
+        self.missing("the expectation of sin x")
+
     def log_mass(self, x: int) -> Array:
         """log of the probability of a count, 0 or 1."""
         self.missing("the probability of a count")
 
     def kl_from(self, p: Any) -> Array:
         """KL(p || self) of p of another family, all of whose mass lies on the support of self."""
-        self.missing("the expectation of the density's logarithm")
+        p.missing(f"the expectation of the logarithm of {type(self).__name__}'s density")
 
 
 POSITIVE_REALS = Support("reals", 0.0)

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from .base import ExponentialFamily, Family
+from .base import Family
 from .evaluate import as_member, compute_dtype
 
 
-def _core(member: Family) -> ExponentialFamily:
+def _core(member: Family) -> Family:
+    if type(member).log_partition is not Family.log_partition:
+        return member
     view = member.view()
     if view is None or view.fixed:
         what = "" if view is None else f" but for fixed {', '.join(view.fixed)}"

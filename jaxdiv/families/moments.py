@@ -20,6 +20,8 @@ _STATISTICS: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
     "log x": ((), lambda p: p.mean_log()),
     "log(1 - x)": ((), lambda p: p.mean_log1m()),
     "|x - c|": (("c",), lambda p, c: p.mean_distance(c, jnp.ones_like(c))),
+    "cos x": ((), lambda p: p.mean_cos()),
+    "sin x": ((), lambda p: p.mean_sin()),
     "exp(t x)": (("t",), lambda p, t: jnp.exp(t * p.mean() + p.cumulant(t))),
 }
 
@@ -28,8 +30,8 @@ def expectation(p: Any, statistic: str, **parameters: Any) -> Array:
     """The expectation of a statistic of x under a member of a family, in closed form.
 
     `statistic` is one of "x", "x^2", "(x - E[x])^2", "1 / x", "x^k", "log x", "log(1 - x)",
-    "|x - c|" and "exp(t x)"; k, c and t are keywords, which broadcast with the batch of p. +inf
-    where the integral diverges.
+    "|x - c|", "cos x", "sin x" and "exp(t x)"; k, c and t are keywords, which broadcast with the
+    batch of p. +inf where the integral diverges.
 
     ValueError for an unknown statistic or a parameter outside its domain, TypeError for keywords
     that the statistic doesn't have, NotImplementedError where there is no closed form. Those of
@@ -60,4 +62,6 @@ def expectation(p: Any, statistic: str, **parameters: Any) -> Array:
 
 def _evaluate(p: Family, statistic: str, given: dict[str, Any]) -> Array:
     value = _STATISTICS[statistic][1](p, **given)
-    return value * jnp.where(p.valid(), 1, jnp.nan).astype(value.dtype)
+    fine = p.valid()
+    fine = fine.reshape(fine.shape + (1,) * (value.ndim - fine.ndim))  # of vectors
+    return value * jnp.where(fine, 1, jnp.nan).astype(value.dtype)

@@ -41,8 +41,10 @@ class Pair:
 
     def _same_map(self, a: View, b: View) -> Array | bool:
         same: Array | bool = True
+        batch = len(_shape(a.core))
         for key in a.fixed:
-            same = same & (a.fixed[key] == b.fixed[key])
+            equal = a.fixed[key] == b.fixed[key]
+            same = same & jnp.all(equal, axis=tuple(range(batch, equal.ndim)))
         return same
 
     def rows(self) -> Rows | None:
@@ -137,6 +139,13 @@ class Pair:
 
     def geometric_js(self, weight: Array) -> Array:
         """weight KL(p || g) + (1 - weight) KL(q || g), g the normalised p^weight q^(1-weight)."""
+        if self.own("jensen"):
+            # With phi(w) = w (1 - w) jensen(w), KL(p || g) = (1 - w) KL(p || q) - phi(w), and
+            # w KL(q || p) - phi(w) the other one. Near p = q the bracket is half of its terms.
+            both = self.kl() + self.swap().kl()
+            some = jnp.isfinite(both)
+            gap = both - jnp.where(some, self.jensen(jnp.broadcast_to(weight, both.shape)), 0)
+            return weight * (1 - weight) * jnp.where(gap < 0, 0, gap)
         views = self._views()
         if views is None:
             raise NotImplementedError(
@@ -186,9 +195,10 @@ class Pair:
         for key, value in views[0].fixed.items():
             other = views[1].fixed[key]
             if concrete(value) and concrete(other) and bool(jnp.any(value != other)):
+                what = "only KL has a closed form" if self.own("kl") else "there is no closed form"
                 raise NotImplementedError(
-                    f"between {self.names} only KL has a closed form where "
-                    f"{names[0]}.{key} and {names[1]}.{key} differ"
+                    f"between {self.names} {what} where {names[0]}.{key} and {names[1]}.{key} "
+                    "differ"
                 )
 
 

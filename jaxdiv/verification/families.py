@@ -83,10 +83,11 @@ def _findings(entry: FamilyEntry, count: int, seed: int, dtype: Any) -> Iterator
     yield judged("never negative", -values, 0.0, "-KL")
     yield judged("exactly 0 at p = q", jnp.abs(kl_divergence(p, p)), 0.0, "KL")
     if entry.regular:
-        gradient, hessian = _derivatives(p, tuple(numbers), entry.lower)
+        freedom = _freedom(p, tuple(numbers), entry)
+        gradient, hessian = _derivatives(p, jnp.asarray(freedom, dtype), tuple(numbers))
         steepest = jnp.max(jnp.abs(gradient), axis=-1)
         yield judged("gradient 0 at p = q", steepest, 0.0, "largest entry")
-        yield from _information(p, hessian, eps, judged)
+        yield from _information(p, hessian, freedom, eps, judged)
     else:
         yield Finding("gradient 0 at p = q", _CHART, note="its support depends on its parameters")
     try:
@@ -123,43 +124,62 @@ def _falls(values: Array) -> Array:
     return jnp.where(jnp.isnan(values[:-1]) | jnp.isnan(values[1:]), jnp.nan, fall)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _derivatives(p: Family, names: tuple[str, ...], lower: tuple[str, ...]) -> tuple[Array, Array]:
-    """Gradient and Hessian of KL(p || q) by q's parameters of those names at q = p.
+def _freedom(p: Family, names: tuple[str, ...], entry: FamilyEntry) -> np.ndarray:
+    """For each member, how its parameters follow from coordinates without constraints.
 
-    Of matrices in `lower` by what is in the lower triangle.
+    A matrix (parameters, coordinates), 0 at the member: of a matrix in `lower` what is in the lower
+    triangle, of a vector in `unit` what is across it.
+    """
+    blocks = []
+    for name in names:
+        x = np.asarray(getattr(p, name), np.float64)
+        count, size = x.shape[0], int(np.prod(x.shape[1:]))
+        block = np.broadcast_to(np.eye(size), (count, size, size))
+        if name in entry.lower:
+            block = block[:, :, np.tril(np.ones(x.shape[1:], bool)).reshape(-1)]
+        elif name in entry.unit:
+            block = np.linalg.qr(np.concatenate([x[..., None], block], axis=-1))[0][..., 1:]
+        blocks.append(block)
+    rows, columns = (sum(block.shape[axis] for block in blocks) for axis in (1, 2))
+    full = np.zeros((blocks[0].shape[0], rows, columns))
+    row = column = 0
+    for block in blocks:
+        _, height, width = block.shape
+        full[:, row : row + height, column : column + width] = block
+        row, column = row + height, column + width
+    return full
+
+
+@functools.partial(jax.jit, static_argnums=(2,))
+def _derivatives(p: Family, freedom: Array, names: tuple[str, ...]) -> tuple[Array, Array]:
+    """Gradient and Hessian of KL(p || q) by coordinates of q's parameters of those names at q = p.
+
+    In the order in which the parameters are declared, as the rows of the Fisher information are.
     """
 
-    def free(member: Any, name: str) -> Array:
-        x = getattr(member, name)
-        return x[jnp.tril_indices(x.shape[-1])] if name in lower else x
+    def one(member: Any, freedom: Array) -> tuple[Array, Array]:
+        x, rebuilt = ravel_pytree(tuple(getattr(member, name) for name in names))
 
-    def whole(member: Any, name: str, x: Array) -> Array:
-        full = jnp.zeros_like(getattr(member, name))
-        return full.at[jnp.tril_indices(full.shape[-1])].set(x) if name in lower else x
-
-    def one(member: Any) -> tuple[Array, Array]:
-        # A tuple keeps the order in which the parameters are declared, and so are the rows of the
-        # Fisher information; a dictionary would be sorted by name.
-        x, rebuilt = ravel_pytree(tuple(free(member, name) for name in names))
-
-        def value(x: Array) -> Array:
-            parts = zip(names, rebuilt(x), strict=True)
-            moved = {name: whole(member, name, part) for name, part in parts}
+        def value(v: Array) -> Array:
+            moved = dict(zip(names, rebuilt(x + freedom @ v), strict=True))
             return kl_divergence(member, dataclasses.replace(member, **moved))
 
-        return jax.grad(value)(x), jax.hessian(value)(x)
+        still = jnp.zeros(freedom.shape[1], x.dtype)
+        return jax.grad(value)(still), jax.hessian(value)(still)
 
-    return jax.vmap(one)(p)
+    return jax.vmap(one)(p, freedom)
 
 
-def _information(p: Family, hessian: Array, eps: float, judged: Any) -> Iterator[Finding]:
+def _information(
+    p: Family, hessian: Array, freedom: np.ndarray, eps: float, judged: Any
+) -> Iterator[Finding]:
     """The Hessian beside the Fisher information, in units in which its diagonal is 1."""
     found = np.asarray(hessian, np.float64)
     with jax.enable_x64(True):
         stored = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float64)), p)
         try:
-            theory = np.asarray(fisher_information(stored))
+            information = np.asarray(fisher_information(stored))
+            theory = np.swapaxes(freedom, -1, -2) @ information @ freedom
         except NotImplementedError as error:
             yield Finding("Hessian = Fisher information", _CHART, note=str(error))
             theory = None
