@@ -9,6 +9,7 @@ import family_oracles as oracle
 import jaxdiv as jd
 from conftest import every
 from jaxdiv import families
+from test_families import error, every_order, every_verb, steep
 
 ULP = {"float32": 2.0**-23, "float64": 2.0**-52}
 # Parameters in the order of the class; "place" ones are moved by multiples of the scale.
@@ -21,7 +22,7 @@ KINDS = {
     "InverseGaussian": {"loc": "size", "concentration": "size"},
     "Uniform": {"low": "low", "high": "high"},
 }
-JENSEN = ("Pareto", "InverseGaussian", "Uniform")
+JENSEN = ("Pareto", "InverseGaussian", "Uniform", "Laplace")
 COUNT = 150
 
 
@@ -96,6 +97,42 @@ def test_renyi_in_float32(name, alpha):
     assert worst(name, "float32", found, lambda p, q: oracle.renyi(name, p, q, alpha)) <= 64
 
 
+LAPLACE_AND_GUMBEL = [
+    ("Laplace", "float32"),
+    pytest.param("Laplace", "float64", marks=pytest.mark.slow),
+    pytest.param("Gumbel", "float32", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), LAPLACE_AND_GUMBEL)
+def test_every_verb(name, dtype):
+    with jax.enable_x64(dtype == "float64"):
+        p, q = batch(name, dtype)
+        if name == "Gumbel":
+            q["scale"] = p["scale"]
+        found = every_order(every_verb(*members(name, p, q)))
+        for (verb, args), values in found.items():
+            for i, value in enumerate(values):
+                a, b = ({key: float(x[i]) for key, x in side.items()} for side in (p, q))
+                if steep(name, verb, args, a, b):
+                    continue
+                want = oracle.DIVERGENCES[verb](name, a, b, *args)
+                if want > np.finfo(dtype).max:
+                    assert np.isinf(value), (verb, args, a, b)
+                else:
+                    assert error(float(value), want, dtype) <= 64, (verb, args, a, b)
+
+
+@pytest.mark.parametrize("loc", [100.0, -170.0, 1e6])
+@pytest.mark.parametrize("alpha", [0.25, 0.5, 1.0, 2.0])
+def test_gumbel_distributions_far_apart(loc, alpha):
+    """Also Weibull's, of which the scales' ratio to the power k is e^loc."""
+    p, q = dict(loc=0.0, scale=1.0), dict(loc=loc, scale=1.0)
+    want = oracle.renyi("Gumbel", p, q, alpha)
+    got = float(jd.renyi_divergence(families.Gumbel(**p), families.Gumbel(**q), alpha))
+    assert got == want or (want > 1e38 and got == np.inf) or error(got, want, "float32") <= 64
+
+
 @pytest.mark.parametrize("name", [name for name in KINDS if name not in ("Cauchy", "Gumbel")])
 def test_renyi_where_what_must_be_equal_is(name):
     # Half of -log S to the integral of the densities themselves.
@@ -151,12 +188,15 @@ def test_supports():
 
 
 def test_what_has_no_closed_form_says_what_must_be_equal():
-    a, b = families.Laplace(0.0, 1.0), families.Laplace(1.0, 1.0)
-    with pytest.raises(NotImplementedError, match=r"only KL has a closed form where p.loc and q"):
+    a, b = families.Gumbel(0.0, 1.0), families.Gumbel(1.0, 2.0)
+    with pytest.raises(NotImplementedError, match=r"only KL has a closed form where p.scale and"):
         jd.renyi_divergence(a, b, 0.5)
     assert np.isnan(
-        jax.jit(lambda loc: jd.renyi_divergence(a, families.Laplace(loc, 1.0), 0.5))(1.0)
+        jax.jit(lambda scale: jd.renyi_divergence(a, families.Gumbel(0.0, scale), 0.5))(2.0)
     )
+    shape = families.Weibull(1.0, 1.0), families.Weibull(2.0, 1.0)
+    with pytest.raises(NotImplementedError, match=r"only KL has a closed form where p.concentra"):
+        jd.renyi_divergence(*shape, 0.5)
     with pytest.raises(NotImplementedError, match="of two Cauchy distributions has no closed form"):
         jd.renyi_divergence(families.Cauchy(0.0, 1.0), families.Cauchy(1.0, 1.0), 0.5)
 

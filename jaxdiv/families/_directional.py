@@ -391,7 +391,7 @@ class PowerSpherical(Family):
         return self.less_than_uniform() + _log_surface(self.mean_direction.shape[-1])
 
     def kl_from(self, p: Any) -> Array:
-        p.missing("the expectation of log(1 + <m, x>)")
+        return p.missing("the expectation of log(1 + <m, x>)")
 
     def view(self) -> View:
         fixed = {"mean_direction": self.mean_direction}

@@ -11,17 +11,67 @@ from .. import _numerics as num
 from .._divergence import concrete
 from ._log_uniform import LogUniform
 from ._scaled import of_scale
-from .base import POSITIVE, REAL, Family, Number, View, family, parameter
+from .base import POSITIVE, REAL, Family, Number, family, parameter
 from .bends import excess, shares
 from .expectations import REALS, Real, Support
+
+_TERMS = (9, 14)  # of sinh(w) / w, w <= 2
+
+
+def _apart(u: Array, v: Array, alpha: Array) -> Array:
+    """-log(e^-h (cosh d + h sinh(d) / d)) / (alpha (1 - alpha)), 2 (h, d) = |alpha u| +- |..v|.
+
+    Of signed u and v, in which it is smooth; 0 at u = v = 0.
+    """
+    beta = 1 - alpha
+    x, y = alpha * jnp.abs(u), beta * jnp.abs(v)
+    h, d = (x + y) / 2, jnp.abs(x - y) / 2
+    # 1 - E with E = e^-h (cosh d + h sinh(d)/d) is e^-h times cosh h - cosh d and
+    # h (sinh(h)/h - sinh(d)/d); h^2 - d^2 = x y, so that both have the factor alpha (1 - alpha).
+    flat = num.expm1_over(-x) * num.expm1_over(-y) / 2
+    near = (h <= 2) & (d <= 2)
+    a, b = jnp.where(near, h * h, 0), jnp.where(near, d * d, 0)
+    # The divided difference of sinh(w)/w in w^2, a sum of powers of a and b.
+    series, powers, last = jnp.zeros_like(a), jnp.zeros_like(a), jnp.ones_like(a)
+    for k in range(1, _TERMS[num.is_double(a)]):
+        powers, last = a * powers + last, last * b
+        series = series + powers * (1 / math.factorial(2 * k + 1))
+    small = jnp.exp(-jnp.where(near, h, 0)) * h * series
+    # [cosh(x/2) sinh(y/2)/(y/2) - sinh(d)/d] / (h x), times e^-h, with x the larger one.
+    least, most = jnp.minimum(x, y), jnp.maximum(x, y)
+    far_d, far_h = jnp.where(near, 3, d), jnp.where(near, 3, h)
+    first = (1 + jnp.exp(-most)) / 2 * num.expm1_over(-least)
+    second = jnp.exp(far_d - far_h) * num.expm1_over(-2 * far_d)
+    large = (first - second) / jnp.where(near, 1, most)
+    bent = jnp.where(near, small, large)
+    part = u * v * (flat + bent)
+    # Where little is left of the integral, or where it is large, its own logarithm.
+    lost = alpha * beta * part
+    direct = (lost > 0.5) | (lost < -1) | ~jnp.isfinite(part)
+    scale = jnp.where(direct, 1, alpha * beta)
+    tame = jnp.where(direct, 0, part)
+    log = _log1p_over(-scale * tame) * tame
+    deep_d = jnp.where(direct, d, 1)
+    inner = (1 + jnp.exp(-2 * deep_d)) / 2 + h * num.expm1_over(-2 * deep_d)
+    whole = (h - deep_d) - jnp.log(inner)
+    return jnp.where(direct, whole / jnp.where(direct, alpha * beta, 1), log)
+
+
+def _log1p_over(x: Array) -> Array:
+    """log(1 + x) / x, 1 at x = 0."""
+    near = jnp.abs(x) < 0.25
+    small, far = jnp.where(near, x, 0), jnp.where(near, 1, x)
+    return jnp.where(near, 1 - small * num.log1p_bend_near(small), num.log1p(far) / far)
 
 
 @family
 class Laplace(Family):
     """Laplace distribution on the reals with density e^(-|x - m| / s) / (2 s).
 
-    KL = (y - 1 - log y) + y (e^(-u) - 1 + u), y = s_p / s_q, u = |m_p - m_q| / s_p. What is no
-    function of KL has a closed form here where the locations are equal.
+    KL = (y - 1 - log y) + y (e^(-u) - 1 + u), y = s_p / s_q, u = |m_p - m_q| / s_p. With
+    x = a |m_p - m_q| / s_p, y = (1 - a) |m_p - m_q| / s_q, h = (x + y)/2 and d = (x - y)/2 the
+    integral of p^a q^(1-a) is that of exponential distributions of these scales times
+    e^-h (cosh d + h sinh(d) / d).
     """
 
     loc: Number = parameter(REAL)
@@ -51,8 +101,13 @@ class Laplace(Family):
     def kl_from(self, p: Any) -> Array:
         return p.mean_distance(self.loc, self.scale) + (math.log(2) - p.entropy(self.scale))
 
-    def view(self) -> View:
-        return of_scale("|x - loc|", 1.0, self.scale, 1.0, loc=self.loc)
+    def jensen(self, other: "Laplace", alpha: Array) -> Array:
+        # Where the locations are equal |x - loc| is exponential.
+        p, q = of_scale("", 1.0, self.scale, 1.0), of_scale("", 1.0, other.scale, 1.0)
+        alike = p.core.jensen(q.core, alpha)
+        fine = jnp.isfinite(alike)
+        away = jnp.where(fine, self.loc - other.loc, 0)
+        return jnp.where(fine, alike + _apart(away / self.scale, away / other.scale, alpha), alike)
 
     def kl(self, other: "Laplace") -> Array:
         ratio = self.scale / other.scale
@@ -95,7 +150,7 @@ class Cauchy(Family):
         return jnp.full_like(self.scale, jnp.inf)
 
     def kl_from(self, p: Any) -> Array:
-        p.missing("the expectation of log(1 + x^2)")
+        return p.missing("the expectation of log(1 + x^2)")
 
     def kl(self, other: "Cauchy") -> Array:
         s, r = self.scale, other.scale

@@ -86,8 +86,8 @@ def _series(n: int) -> tuple[float, ...]:
 
         values = [slope((1 + cosines[2 * j + 1]) / 2) for j in range(_NODES)]
         slopes = [
-            2 * sum(x * cosines[k * (2 * j + 1) % (4 * _NODES)] for j, x in enumerate(values))
-            / _NODES / 2  # dy/dx
+            2 * sum((x * cosines[k * (2 * j + 1) % (4 * _NODES)] for j, x in enumerate(values)),
+                    start=Decimal(0)) / _NODES / 2  # dy/dx
             for k in range(_NODES)
         ] + [Decimal(0)] * 2  # fmt: skip
         whole = [(slopes[k - 1] - slopes[k + 1]) / (2 * k) for k in range(1, _NODES)]

@@ -9,7 +9,8 @@ from jax import Array
 from .. import _numerics as num
 from ._powers import Law, PowerOfGamma
 from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
-from .bends import excess, power
+from .bends import excess, exp_bend, power
+from .pair import jensen_gap
 
 _ROOT_2 = math.sqrt(2)
 
@@ -52,6 +53,11 @@ class OfScale(ExponentialFamily):
         scale = self.scale * power(jnp.where(fine, rate, 1), -1 / self.exponent)
         return OfScale(self.shape, jnp.where(fine, scale, jnp.nan), self.exponent)
 
+    def jensen(self, other: "OfScale", alpha: Array) -> Array:
+        gap = jensen_gap(self, other, self.toward(other), alpha)
+        hi, lo = num.log_ratio(self.scale, other.scale, self.scale - other.scale)
+        return far_gap(self.exponent * (hi + lo), self.shape, alpha, gap)
+
     def squared_fisher_rao(self, other: "OfScale") -> Array:
         # The metric is shape (d log rate)^2.
         step = (self.scale - other.scale) / jnp.minimum(self.scale, other.scale)
@@ -62,6 +68,31 @@ class OfScale(ExponentialFamily):
         slope = direction.growth * power(self.scale / direction.scale, self.exponent)
         ratio = power(self.scale / point.scale, self.exponent)
         return self.shape * excess(slope, t, ratio)
+
+
+def growth_of(growth: Array, scale: Array) -> _Direction:
+    """From p of a scale to q, of r_q / r_p - 1."""
+    return _Direction(growth, scale)
+
+
+def far_gap(u: Array, shape: Array, alpha: Array, near: Array) -> Array:
+    """`near`, the gap of gamma distributions with rates 1 and e^u, and its value for large |u|.
+
+    [log(alpha + (1 - alpha) e^u) - (1 - alpha) u] / (alpha (1 - alpha)), times the shape.
+    """
+    beta, size = 1 - alpha, jnp.abs(u)
+    least = jnp.exp(-size)
+    far = (size > 60) & (jnp.minimum(jnp.abs(alpha), jnp.abs(beta)) > least)
+    up = u > 0
+    mixed = jnp.where(up, alpha * least + beta, alpha + beta * least)
+    fine = far & (mixed > 0)
+    log = jnp.log(jnp.where(fine, mixed, 1)) + jnp.where(up, alpha, beta) * size
+    value = shape * (log / jnp.where(far, alpha * beta, 1))
+    value = jnp.where(fine, value, jnp.where(far, jnp.inf, near))
+    # KL at one end of the orders, and the other KL.
+    end = (size > 60) & ((alpha == 1) | (alpha == 0))
+    steep = exp_bend(jnp.where(end, jnp.where(alpha == 1, u, -u), 0))
+    return jnp.where(end, shape * steep, value)
 
 
 def of_scale(map: str, shape: float, scale: Array, exponent: float | Array, **fixed: Array) -> View:

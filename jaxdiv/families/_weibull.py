@@ -1,7 +1,7 @@
 """Families of powers and logarithms of exponential variables: Weibull, Gumbel and Pareto."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
@@ -9,11 +9,11 @@ from jax import Array
 from .. import _numerics as num
 from ._gamma import Exponential
 from ._powers import Law, PowerOfGamma
-from ._scaled import of_scale
+from ._scaled import OfScale, far_gap, growth_of, of_scale
 from .base import POSITIVE, REAL, Family, Number, View, family, parameter
 from .bends import excess, exp_bend, lgamma_bend, shares
 from .expectations import REALS, Real, Support
-from .pair import Pair
+from .pair import Pair, jensen_gap
 
 _EULER = 0.5772156649015329
 
@@ -62,8 +62,11 @@ class Weibull(PowerOfGamma, Family):
 class Gumbel(Family):
     """Gumbel distribution on the reals, of maxima: density e^(-z - e^-z) / s, z = (x - m) / s.
 
-    e^-x is a Weibull variable, of which it has the divergences.
+    e^-x is a Weibull variable, of which it has the divergences. What is no function of KL has a
+    closed form where the scales are equal.
     """
+
+    shared: ClassVar = ("scale",)
 
     loc: Number = parameter(REAL)
     scale: Number = parameter(POSITIVE)
@@ -93,6 +96,14 @@ class Gumbel(Family):
         gap = jnp.where(some, gap, 0)
         value = exp_bend(gap - p.mean(self.loc, self.scale)) + (1 + gap - p.entropy(self.scale))
         return jnp.where(some, value, jnp.inf)
+
+    def jensen(self, other: "Gumbel", alpha: Array) -> Array:
+        # e^(-x/s) is exponential with the rate e^(m/s), of which only the ratio matters.
+        u = (other.loc - self.loc) / self.scale
+        up, down, one = jnp.exp(u / 2), jnp.exp(-u / 2), jnp.ones_like(u)
+        p, q = OfScale(one, up, one), OfScale(one, down, one)
+        gap = jensen_gap(p, q, growth_of(num.expm1(u), up), alpha)
+        return far_gap(u, one, alpha, gap)
 
     def kl(self, other: "Gumbel") -> Array:
         growth = (self.scale - other.scale) / other.scale

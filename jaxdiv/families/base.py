@@ -84,6 +84,8 @@ class View(NamedTuple):
 class Family(Expectations, abc.ABC):
     """A distribution, or a batch of them, of a family with parameters."""
 
+    shared: ClassVar[tuple[str, ...]] = ()  # what `jensen` needs to be equal on both sides
+
     def view(self) -> View | None:
         """The exponential family that it is an image of."""
         return None

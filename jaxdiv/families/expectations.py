@@ -128,7 +128,7 @@ class Expectations:
 
     def kl_from(self, p: Any) -> Array:
         """KL(p || self) of p of another family, all of whose mass lies on the support of self."""
-        p.missing(f"the expectation of the logarithm of {type(self).__name__}'s density")
+        return p.missing(f"the expectation of the logarithm of {type(self).__name__}'s density")
 
 
 POSITIVE_REALS = Support("reals", 0.0)

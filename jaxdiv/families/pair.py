@@ -126,14 +126,21 @@ class Pair:
         c this number the integral of p^alpha q^(1-alpha) is exp(-alpha (1-alpha) c).
         """
         if self.own("jensen"):
-            return self.p.jensen(self.q, alpha)
+            value = self.p.jensen(self.q, alpha)
+            same = True
+            for name in self.p.shared:
+                same = same & (getattr(self.p, name) == getattr(self.q, name))
+            return value if same is True else jnp.where(same, value, jnp.nan)
         views = self._views()
         if views is None:
             raise NotImplementedError(
                 f"the integral of p^alpha q^(1-alpha) of {self.names} has no closed form here"
             )
         p, q = views[0].core, views[1].core
-        gap = jensen_gap(p, q, p.toward(q), alpha)
+        if type(p).jensen is not Family.jensen:
+            gap = p.jensen(q, alpha)
+        else:
+            gap = jensen_gap(p, q, p.toward(q), alpha)
         same = self._same_map(*views)
         return gap if same is True else jnp.where(same, gap, jnp.nan)
 
@@ -190,10 +197,13 @@ class Pair:
     def check(self, names: tuple[str, str] = ("p", "q")) -> None:
         """Raise where the parameters of the maps differ and there is no closed form."""
         views = self._views()
-        if views is None or self.own("jensen"):
+        if self.own("jensen"):
+            fixed = {key: (getattr(self.p, key), getattr(self.q, key)) for key in self.p.shared}
+        elif views is None:
             return
-        for key, value in views[0].fixed.items():
-            other = views[1].fixed[key]
+        else:
+            fixed = {key: (value, views[1].fixed[key]) for key, value in views[0].fixed.items()}
+        for key, (value, other) in fixed.items():
             if concrete(value) and concrete(other) and bool(jnp.any(value != other)):
                 what = "only KL has a closed form" if self.own("kl") else "there is no closed form"
                 raise NotImplementedError(

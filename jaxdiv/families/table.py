@@ -55,7 +55,12 @@ def row(name: str) -> Row:
     condition = f"for equal {', '.join(view.fixed)}" if view is not None and view.fixed else "yes"
 
     def told(method: str, value: Callable[[], Any]) -> str:
-        return "" if not _has(value) else "yes" if pair.own(method) else condition
+        if not _has(value):
+            return ""
+        if not pair.own(method):
+            return condition
+        alike = p.shared if method == "jensen" else ()
+        return f"for equal {', '.join(alike)}" if alike else "yes"
 
     return Row(
         "yes" if _has(p.entropy) else "",
