@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdiv as jd
-from conftest import distinct, every
+from conftest import REPEATS, distinct, every
 from oracles import ORACLES, from_log_probs, from_logits, from_probs, gradient, ulp_error
 
 NAMES = sorted(jd.CATALOGUE)
@@ -265,8 +265,11 @@ def equal_inputs_give_exactly_zero(name, noun, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("chart", ["probs", "logits"])
+@pytest.mark.parametrize(
+    ("name", "chart"),
+    [(name, "logits") for name in NAMES]
+    + [(name, "probs") for name in NAMES if name not in REPEATS],
+)
 def test_never_negative(name, chart):
     # 10^6 random pairs, at every perturbation scale.
     entry = jd.CATALOGUE[name]

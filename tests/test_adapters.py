@@ -12,6 +12,7 @@ import jaxdiv as jd
 from jaxdiv import families as ours
 
 EYE, LOC = jnp.eye(2), jnp.asarray([0.5, -1.0])
+UNIT = jnp.asarray([0.6, 0.8])
 CHOLESKY = jnp.asarray([[1.0, 0.0], [0.5, 2.0]])
 
 
@@ -37,6 +38,7 @@ SHARED = [
     ("Laplace", {"loc": 0.5, "scale": 2.0}, ours.Laplace(0.5, 2.0)),
     ("Gumbel", {"loc": 0.5, "scale": 2.0}, ours.Gumbel(0.5, 2.0)),
     ("Uniform", {"low": 0.0, "high": 2.0}, ours.Uniform(0.0, 2.0)),
+    ("VonMises", {"loc": 0.5, "concentration": 2.0}, ours.VonMises(0.5, 2.0)),
     ("Bernoulli", {"probs": 0.25}, ours.Bernoulli(probs=0.25)),
     ("Bernoulli", {"logits": 0.25}, ours.Bernoulli(logits=0.25)),
 ]
@@ -59,6 +61,11 @@ NUMPYRO = [
     ("InverseGamma", {"concentration": 3.0, "rate": 2.0}, ours.InverseGamma(3.0, 2.0)),
     ("Pareto", {"scale": 2.0, "alpha": 3.0}, ours.Pareto(2.0, 3.0)),
     (
+        "Wishart",
+        {"concentration": 4.0, "scale_tril": CHOLESKY},
+        ours.Wishart(4.0, CHOLESKY),
+    ),
+    (
         "NegativeBinomialProbs",
         {"total_count": 5, "probs": 0.25},
         ours.NegativeBinomial(5, probs=0.25),
@@ -79,6 +86,18 @@ TFP = [
     *MORE,
     ("InverseGamma", {"concentration": 3.0, "scale": 2.0}, ours.InverseGamma(3.0, 2.0)),
     ("Pareto", {"concentration": 3.0, "scale": 2.0}, ours.Pareto(2.0, 3.0)),
+    ("WishartTriL", {"df": 4.0, "scale_tril": CHOLESKY}, ours.Wishart(4.0, CHOLESKY)),
+    ("ContinuousBernoulli", {"probs": 0.25}, ours.ContinuousBernoulli(probs=0.25)),
+    (
+        "VonMisesFisher",
+        {"mean_direction": UNIT, "concentration": 2.0},
+        ours.VonMisesFisher(UNIT, 2.0),
+    ),
+    (
+        "PowerSpherical",
+        {"mean_direction": UNIT, "concentration": 2.0},
+        ours.PowerSpherical(UNIT, 2.0),
+    ),
     ("InverseGaussian", {"loc": 2.0, "concentration": 3.0}, ours.InverseGaussian(2.0, 3.0)),
     (
         "NegativeBinomial",

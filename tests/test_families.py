@@ -387,7 +387,8 @@ def check_accuracy(name: str, dtype: str, count: int | None = None, wanted=promi
         assert ulps <= LIMIT, (key, ulps, where)
 
 
-CORES = ("Normal", "Gamma", "Rayleigh", "Dirichlet")  # the others are images of these
+# The others are images of these: what dtypes and derivatives do to them, they do to these.
+CORES = ("Normal", "Gamma", "Rayleigh", "Dirichlet")
 
 
 @pytest.mark.parametrize("name", every(NAMES, ("Normal", "Gamma")))
@@ -395,15 +396,16 @@ def test_accuracy(name):
     check_accuracy(name, "float32", 300)
 
 
-@pytest.mark.parametrize("name", every(NAMES, ("Normal",)))
+@pytest.mark.parametrize("name", every(CORES, ("Normal",)))
 @pytest.mark.usefixtures("x64")
 def test_accuracy_in_float64(name):
     check_accuracy(name, "float64", 300)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [(x, "float32") for x in NAMES] + [(x, "float64") for x in CORES]
+)
 def test_accuracy_over_the_whole_grid(name, dtype):
     with jax.enable_x64(dtype == "float64"):
         check_accuracy(name, dtype)
@@ -552,7 +554,7 @@ def test_equal_members(name):
     check_equal_members(name, "float32")
 
 
-@pytest.mark.parametrize("name", every(NAMES, ("Normal",)))
+@pytest.mark.parametrize("name", every(CORES, ("Normal",)))
 @pytest.mark.usefixtures("x64")
 def test_equal_members_in_float64(name):
     check_equal_members(name, "float64")
@@ -587,7 +589,7 @@ def test_gradients_vanish_at_equal_members(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["Normal", "Gamma", "Rayleigh"])
 @pytest.mark.usefixtures("x64")
 def test_gradients_vanish_at_equal_members_in_float64(name):
     check_gradients(name, "float64")
@@ -645,7 +647,7 @@ def test_curvature_is_fisher_information(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CORES)
 @pytest.mark.usefixtures("x64")
 def test_curvature_is_fisher_information_in_float64(name):
     check_fisher(name, "float64", numbers(name, "float64"))
@@ -693,7 +695,7 @@ def test_gradients_of_kl(name):
     check_slopes(name, "kl")
 
 
-@pytest.mark.parametrize("name", every(NAMES, ("Normal",)))
+@pytest.mark.parametrize("name", every(CORES, ("Normal",)))
 @pytest.mark.parametrize("alpha", [0.25, pytest.param(1.5, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("x64")
 def test_gradients_of_renyi_divergence(name, alpha):
@@ -705,7 +707,7 @@ def members_in_float64(name: str) -> list[families.Family]:
 
 
 @pytest.mark.parametrize("verb", ["renyi", "alpha"])
-@pytest.mark.parametrize("name", every(NAMES, ("Normal",)))
+@pytest.mark.parametrize("name", every(CORES, ("Normal",)))
 @pytest.mark.usefixtures("x64")
 def test_first_derivatives_by_the_order(name, verb):
     function = functools.partial(VERBS[verb], *members_in_float64(name))
@@ -717,7 +719,7 @@ def test_first_derivatives_by_the_order(name, verb):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["Normal", "Gamma", "Rayleigh"])
 @pytest.mark.usefixtures("x64")
 def test_second_derivatives_by_the_order(name):
     function = functools.partial(VERBS["alpha"], *members_in_float64(name))
@@ -741,7 +743,7 @@ def test_second_derivatives_by_the_order(name):
 # Transformations --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", every(NAMES, ("Normal",)))
+@pytest.mark.parametrize("name", every(CORES, ("Normal",)))
 def test_transformations_agree_with_the_plain_call(name):
     p, q = (jnp.asarray(vector(side), jnp.float32) for side in MODERATE[name])
     batch = jnp.stack([p, q, 1.5 * p])

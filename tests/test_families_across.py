@@ -118,8 +118,12 @@ def test_every_pair(p):
             check(p, q, np.float32)
 
 
+# Of the powers of gamma variables, which have one program, two.
+REPEATS = ("Weibull", "Rayleigh", "Chi2", "HalfNormal", "Exponential")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("p", MEMBERS)
+@pytest.mark.parametrize("p", [name for name in MEMBERS if name not in REPEATS])
 def test_every_pair_in_float64(p):
     with jax.enable_x64(True):
         for q in MEMBERS:
@@ -164,7 +168,6 @@ def test_families_that_share_a_member():
 SLOPES = [
     ("Gamma", "Normal"),
     ("Normal", "Laplace"),
-    ("Uniform", "Weibull"),
     ("Beta", "Gamma"),
     ("Gamma", "Laplace"),
     ("Bernoulli", "Poisson"),

@@ -80,16 +80,16 @@ def test_chernoff_information_is_the_highest_exponent(family, density, axis, p, 
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "p"), [(Normal, (0.3, 2.0)), (Gamma, (3.0, 2.0))])
+@pytest.mark.parametrize(("family", "p"), [(Normal, (0.3, 2.0)), (HalfNormal, (2.0,))])
 def test_chernoff_information_has_derivatives_of_first_and_second_order(family, p):
     same = jnp.asarray(p, jnp.float64)
 
     def value(x):
         return jd.chernoff_information(family(*same), family(*x))
 
-    x, step = jnp.asarray([5.0, 1.0], jnp.float64), 1e-5
+    x, step = jnp.asarray([5.0, 1.0][-len(p) :], jnp.float64), 1e-5
     slope, curve = jax.jit(jax.grad(value)), jax.jit(jax.hessian(value))
-    for i in range(2):
+    for i in range(len(p)):
         up, down = x.at[i].add(step), x.at[i].add(-step)
         assert float((value(up) - value(down)) / (2 * step)) == pytest.approx(
             float(slope(x)[i]), rel=1e-7

@@ -36,6 +36,7 @@ _SHARED: dict[str, _Row] = {
     "Weibull": ("Weibull", _same("concentration", "scale")),
     "Uniform": ("Uniform", _same("low", "high")),
     "Poisson": ("Poisson", _same("rate")),
+    "VonMises": ("VonMises", _same("loc", "concentration")),
 }
 
 
@@ -43,6 +44,7 @@ _SHARED: dict[str, _Row] = {
 _ODDS: dict[str, dict[str, str]] = {
     "Bernoulli": {},
     "Binomial": _same("total_count"),
+    "ContinuousBernoulli": {},
     "Geometric": {},
     "NegativeBinomial": _same("total_count"),
     "Categorical": {},
@@ -55,12 +57,18 @@ _NUMPYRO: dict[str, _Row] = {
     "Pareto": ("Pareto", _same("scale", "alpha")),
     "MultivariateNormal": ("MultivariateNormal", _same("loc", "scale_tril")),
     "LowRankMultivariateNormal": ("MultivariateNormal", _same("loc", "cov_factor", "cov_diag")),
-}
+    "Wishart": (
+        "Wishart", {"df": "base_dist.concentration", "scale_tril": "base_dist.scale_tril"}
+    ),
+}  # fmt: skip
 _TFP: dict[str, _Row] = {
     **_SHARED,
     "InverseGamma": ("InverseGamma", _same("concentration", "scale")),
     "Pareto": ("Pareto", {"scale": "scale", "alpha": "concentration"}),
     "InverseGaussian": ("InverseGaussian", _same("loc", "concentration")),
+    "VonMisesFisher": ("VonMisesFisher", _same("mean_direction", "concentration")),
+    "PowerSpherical": ("PowerSpherical", _same("mean_direction", "concentration")),
+    "WishartTriL": ("Wishart", _same("df", "scale_tril")),
     "MultivariateNormalDiag": (
         "MultivariateNormal", {"loc": "loc", "scale_diag": "scale.diag_part()"}
     ),
@@ -73,7 +81,7 @@ _TFP: dict[str, _Row] = {
 }  # fmt: skip
 _DISTRAX: dict[str, _Row] = {
     **{name: _SHARED[name] for name in ("Normal", "Laplace", "Gumbel", "Gamma", "Dirichlet")},
-    "Uniform": _SHARED["Uniform"],
+    **{name: _SHARED[name] for name in ("Uniform", "VonMises")},
     "Beta": ("Beta", {"concentration1": "alpha", "concentration0": "beta"}),
     "LogStddevNormal": ("Normal", _BOTH),
     "MultivariateNormalDiag": ("MultivariateNormal", _same("loc", "scale_diag")),
