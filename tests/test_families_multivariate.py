@@ -8,7 +8,7 @@ import pytest
 
 import jaxdiv as jd
 from conftest import every
-from jaxdiv.families import Gamma, Independent, MultivariateNormal, Normal
+from jaxdiv.families import Gamma, Independent, MultivariateNormal, Normal, fisher_information
 
 ULP = 2.0**-23
 SIZE = 4
@@ -237,3 +237,58 @@ def test_independent_normals_are_a_multivariate_one():
 def test_what_independent_refuses(member, error, message):
     with pytest.raises(error, match=message):
         jd.kl_divergence(member(), Independent(Normal(jnp.zeros(2), 1.0)))
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.25])
+def test_geometric_js_is_its_definition(weight):
+    """KL to the normal distribution whose precision and shift are mixed: Nielsen, 2019."""
+    m, l, n, k = pair(0.1)
+    p = MultivariateNormal(jnp.asarray(m), scale_tril=jnp.asarray(l))
+    q = MultivariateNormal(jnp.asarray(n), scale_tril=jnp.asarray(k))
+    with mpmath.workdps(60):
+        s, t, w = exact(l) * exact(l).T, exact(k) * exact(k).T, mpmath.mpf(weight)
+        mixed = (w * s**-1 + (1 - w) * t**-1) ** -1
+        middle = mixed * (w * s**-1 * exact(m).T + (1 - w) * t**-1 * exact(n).T)
+
+        def to_middle(mean, matrix):
+            shift, product = exact(mean).T - middle, mixed**-1 * matrix
+            trace = sum(product[i, i] for i in range(SIZE))
+            square = (shift.T * mixed**-1 * shift)[0]
+            return (trace - SIZE - mpmath.log(mpmath.det(product)) + square) / 2
+
+        true = w * to_middle(m, s) + (1 - w) * to_middle(n, t)
+    assert close(jd.geometric_js_divergence(p, q, weight), true)
+
+
+@pytest.mark.usefixtures("x64")
+def test_second_derivatives_by_the_order_and_a_matrix_are_symmetric():
+    m, l, n, k = (x.astype(np.float64) for x in pair(0.5))
+    p = MultivariateNormal(jnp.asarray(m), scale_tril=jnp.asarray(l))
+
+    def value(z):
+        q = MultivariateNormal(jnp.asarray(n), scale_tril=z[1:].reshape(SIZE, SIZE))
+        return jd.renyi_divergence(p, q, z[0])
+
+    z, step = jnp.concatenate([jnp.asarray([0.3]), jnp.asarray(k).reshape(-1)]), 1e-6
+    slope = jax.jit(jax.grad(value))
+    found = jax.jit(jax.hessian(value))(z)
+    by_differences = (slope(z.at[0].add(step)) - slope(z.at[0].add(-step))) / (2 * step)
+    np.testing.assert_allclose(found[0], by_differences, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(found[:, 0], by_differences, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.usefixtures("x64")
+def test_fisher_information_is_that_of_the_textbooks():
+    """Precision of the mean; tr(S^-1 dS S^-1 dS) / 2 of the covariance. Kay, 1993, 3.31."""
+    _, l, _, _ = pair(0.1)
+    s = jnp.asarray(l @ l.T, jnp.float64)
+    p = MultivariateNormal(jnp.zeros(SIZE), covariance_matrix=s)
+    found = fisher_information(p)
+    inverse = np.linalg.inv(np.asarray(s))
+    np.testing.assert_allclose(found[:SIZE, :SIZE], inverse, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(found[:SIZE, SIZE:], 0, atol=1e-10)
+    direction = np.random.default_rng(0).normal(size=(SIZE, SIZE))
+    direction = (direction + direction.T).reshape(-1)
+    square = direction @ np.asarray(found[SIZE:, SIZE:]) @ direction
+    product = inverse @ direction.reshape(SIZE, SIZE)
+    assert square == pytest.approx(np.trace(product @ product) / 2, rel=1e-9)

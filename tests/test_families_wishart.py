@@ -65,6 +65,83 @@ def test_kl_and_entropy(dtype):
             assert error <= 64 * np.finfo(dtype).eps * (10 + abs(height)), (row, h, height)
 
 
+def affinity(v, a, w, b, alpha):
+    """log of the integral of p^alpha q^(1-alpha), by log Gamma_n and determinants, 80 digits."""
+    with mpmath.workdps(80):
+        alpha = mpmath.mpf(alpha)
+        a, b = (mpmath.matrix(np.tril(x).tolist()) for x in (a, b))
+        v, w = (mpmath.mpf(float(x)) / 2 for x in (v, w))
+        of_p, of_q = (a * a.T) ** -1, (b * b.T) ** -1
+
+        def partition(c, precision):
+            least = min(mpmath.eigsy(precision, eigvals_only=True))
+            if not (c > mpmath.mpf(DIM - 1) / 2 and least > 0):
+                return mpmath.inf
+            gammas = sum(mpmath.loggamma(c - mpmath.mpf(i) / 2) for i in range(DIM))
+            return gammas - c * mpmath.log(mpmath.det(precision))
+
+        mixed = partition(alpha * v + (1 - alpha) * w, alpha * of_p + (1 - alpha) * of_q)
+        return mixed - alpha * partition(v, of_p) - (1 - alpha) * partition(w, of_q)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("alpha", [0.5, 2.0])
+def test_renyi(dtype, alpha):
+    with jax.enable_x64(dtype == np.float64):
+        a, other = factor(0, dtype), factor(1, dtype)
+        rows = []
+        for df in (2.001, 4.0, 1e4):
+            for step in (1e-12, 1e-6, 1e-4, 1e-2, 0.3, 1.0):
+                for grown, widened in ((1, 0), (0, 1), (1, 1)):
+                    w = max(dtype(df * (1 + grown * step)), np.nextafter(dtype(df), dtype(np.inf)))
+                    w = w if grown else dtype(df)
+                    b = (a + dtype(widened * step) * other).astype(dtype)
+                    rows.append((dtype(df), a, w, b))
+        v, a, w, b = (jnp.asarray(np.stack(x)) for x in zip(*rows, strict=True))
+        p, q = families.Wishart(v, a), families.Wishart(w, b)
+        for value, row in zip(np.asarray(jd.renyi_divergence(p, q, alpha)), rows, strict=True):
+            truth = affinity(*row, alpha) / (mpmath.mpf(alpha) - 1)
+            if truth > 1e-70:  # else it is a rounding of the oracle
+                error = abs(float((mpmath.mpf(float(value)) - truth) / truth))
+                assert (np.isinf(value) and truth == mpmath.inf) or error <= 64 * np.finfo(
+                    dtype
+                ).eps
+            else:
+                assert value == 0
+
+
+def test_renyi_of_one_by_one_matrices_is_gammas():
+    p = families.Wishart(3.0, jnp.asarray([[1.5]]))
+    q = families.Wishart(4.5, jnp.asarray([[0.8]]))
+    wanted = jd.renyi_divergence(jd.Gamma(1.5, 1 / 4.5), jd.Gamma(2.25, 1 / 1.28), 0.3)
+    np.testing.assert_allclose(jd.renyi_divergence(p, q, 0.3), wanted, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("x64")
+def test_derivatives_of_renyi():
+    """By both parameters and the order: symmetric, and those of differences."""
+    p = families.Wishart(5.0, jnp.asarray(factor(0, np.float64)))
+    k = jnp.asarray(factor(2, np.float64))
+
+    def value(z):
+        q = families.Wishart(z[0], z[1:10].reshape(DIM, DIM))
+        return jd.renyi_divergence(p, q, z[10])
+
+    z = jnp.concatenate([jnp.asarray([6.5]), k.reshape(-1), jnp.asarray([0.3])])
+    slope, curve = jax.jit(jax.grad(value)), jax.jit(jax.hessian(value))
+    found, step = curve(z), 1e-6
+    np.testing.assert_allclose(found, found.T, atol=1e-11)
+    for i in range(11):
+        up, down = z.at[i].add(step), z.at[i].add(-step)
+        np.testing.assert_allclose((slope(up) - slope(down)) / (2 * step), found[i], atol=2e-6)
+        np.testing.assert_allclose((value(up) - value(down)) / (2 * step), slope(z)[i], atol=2e-6)
+    same = z.at[0].set(5.0).at[1:10].set(p.scale_tril.reshape(-1))
+    assert value(same) == 0 and not jnp.any(slope(same))
+    information = families.fisher_information(p)
+    np.testing.assert_allclose(curve(same)[:10, :10], 0.3 * information, rtol=1e-10, atol=1e-11)
+
+
 def test_of_one_by_one_matrices_it_is_gammas():
     v, w = jnp.float32([0.7, 3.0, 1e6]), jnp.float32([0.9, 3.5, 1.001e6])
     scale = jnp.float32([1.0, 2.0, 0.5])
@@ -96,7 +173,8 @@ def test_refused():
         jd.kl_divergence(fine, families.Wishart(5.0, jnp.ones((3, 2))))
     with pytest.raises(ValueError, match="events must have one shape"):
         jd.kl_divergence(fine, families.Wishart(5.0, jnp.eye(2)))
-    with pytest.raises(NotImplementedError, match="two Wishart"):
-        jd.renyi_divergence(fine, fine, 0.5)
+    assert jd.renyi_divergence(families.Wishart(3.0, unit), families.Wishart(5.0, unit), 3.0) == (
+        jnp.inf
+    )
     traced = jax.jit(lambda v: jd.kl_divergence(fine, families.Wishart(v, unit)))
     assert jnp.isnan(traced(1.5)) and traced(5.0) == 0

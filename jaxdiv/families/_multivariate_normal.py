@@ -18,6 +18,7 @@ from .. import _numerics as num
 from .._divergence import concrete
 from .._tangents import all_zero
 from ._normal import Normal, direction_of
+from ._spectra import least_eigenvalue, log_determinant, moved_with
 from ._stirling import HALF_LOG_TAU
 from .base import POSITIVE, REAL, Family, Number, family, parameter
 from .bends import excess
@@ -169,7 +170,7 @@ class MultivariateNormal(Family):
             )
         excess_ = (excess_ + _transposed(excess_)) / 2
         alpha = jnp.broadcast_to(alpha, excess_.shape[:-2])
-        fine = _least(excess_, alpha) > 0
+        fine = least_eigenvalue(excess_, 1 - alpha) > 0
         weight = jnp.where(fine, 1 - alpha, 0)[..., None, None]
         mixed = jnp.linalg.cholesky(_eye(excess_) + weight * excess_, symmetrize_input=False)
         apart = lax.linalg.triangular_solve(mixed, shift, left_side=True, lower=True)[..., 0]
@@ -204,12 +205,6 @@ def _eye(x: Array) -> Array:
     return jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=x.dtype), x.shape)
 
 
-def _least(a: Array, alpha: Array) -> Array:
-    """The least eigenvalue of I + (1 - alpha) A."""
-    values = 1 + (1 - alpha)[..., None] * jnp.linalg.eigvalsh(lax.stop_gradient(a))
-    return jnp.min(values, axis=-1)
-
-
 def _gaps(values: Array, alpha: Array) -> Array:
     """The gap of normals with equal means and variances 1 + value and 1, summed."""
     zero, one = jnp.zeros_like(values), jnp.ones_like(values)
@@ -239,8 +234,21 @@ def _spread_jvp(primals, tangents):
     if not all_zero(alpha_dot):
         fixed = jnp.linalg.eigvalsh(lax.stop_gradient(a))
         _, by_alpha = jax.jvp(lambda x: _gaps(fixed, x), (alpha,), (jnp.ones_like(alpha),))
-        tangent = tangent + by_alpha * alpha_dot
+        still = jnp.where((alpha == 0) | (alpha == 1), 0.5, alpha)
+
+        def slope(x: Array) -> Array:
+            return jax.jvp(lambda w: _plain(x, w), (still,), (jnp.ones_like(alpha),))[1]
+
+        moved = moved_with(slope, a, alpha)
+        tangent = tangent + (by_alpha + moved) * alpha_dot
     return value, tangent
 
 
 _spread.defjvp(_spread_jvp, symbolic_zeros=True)
+
+
+def _plain(a: Array, alpha: Array) -> Array:
+    """The same as differences of logarithms."""
+    beta = 1 - alpha
+    mixed = log_determinant(a, beta) - beta * log_determinant(a, jnp.ones_like(beta))
+    return mixed / (2 * alpha * beta)

@@ -1,6 +1,7 @@
 """Wishart distributions of positive definite matrices."""
 
-from typing import Any
+import functools
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,23 +10,124 @@ from jax import Array, lax
 
 from .. import _numerics as num
 from .._divergence import concrete
+from .._tangents import all_zero
+from ._spectra import least_eigenvalue, log_determinant, moved_with
 from ._stirling import HALF_LOG_TAU, binet, log_less_digamma
-from .base import POSITIVE, REAL, Family, Number, Real, family, parameter
+from .base import POSITIVE, REAL, ExponentialFamily, Family, Number, Real, family, parameter
 from .bends import excess, gamma_bend
 from .expectations import Support
+from .pair import jensen_gap
 
 
-def _shifted_excess(a: Array, b: Array, d: Array, c: Array) -> Array:
-    """F(b - c, a - c) - F(b, a) with F(b, a) = b log(b/a) - b + a and d = b - a; at least 0.
+def _shifted_bend(x: Array, y: Array, d: Array, c: Array, t: Real) -> Array:
+    """[F(y, x) - F(b, a)] / t^2, F(b, a) = b log(b/a) - b + a, x = a - c, y = b - c, t d = b - a.
 
-    With z = c d / (b (a - c)) and w = d / a it is (b - c) log(1 + z) - c log(1 + w).
+    At least 0. With z = c t d / (b x) and w = t d / a the bracket is y log(1 + z) - c log(1 + w).
     """
-    less = a - c
-    z, w = c * d / (b * less), d / a
-    near = jnp.abs(z) <= 0.5
-    steep = (b - c) * num.log1p(jnp.where(near, 0, z)) - c * num.log1p(w)
-    curve = c * c * d * d / (a * b * less) - (b - c) * num.log1p_remainder(jnp.where(near, z, 0))
-    return jnp.where(near, curve + c * num.log1p_remainder(w), steep)
+    a, b = x + c, y + c
+    slope, growth = c * d / (b * x), d / a
+    near = jnp.abs(t * slope) <= 0.5
+    small = jnp.where(near, slope, 0)
+    of_z = jnp.where(near, (a / x) * (y / b), 1)
+    curve = slope * c * d / a - y * excess(small, t, of_z)
+    safe_t = jnp.where(near, 1, t)
+    steep = y * num.log1p(jnp.where(near, 0, t * slope)) - c * num.log1p(t * growth)
+    return jnp.where(near, curve + c * excess(growth, t, b / a), steep / (safe_t * safe_t))
+
+
+class _Direction(NamedTuple):
+    concentration: Array
+    cross: Array  # a (s - r) - r (b - a)
+
+
+@family
+class _Axis(ExponentialFamily):
+    """What one axis adds: A(a, r) = log Gamma(a - c) - a log r, convex only where all are added."""
+
+    shape: Number = parameter(POSITIVE)  # a - c, which may be small
+    rate: Number = parameter(POSITIVE)
+    less: Number = parameter(REAL)  # c, half of the axes before
+    statistics: ClassVar = ("log x", "x")
+
+    def natural(self) -> tuple[Array, ...]:
+        return self.shape, -self.rate, self.less
+
+    @staticmethod
+    def log_partition(*natural: Array) -> Array:
+        shape, minus, less = natural
+        return lax.lgamma(shape) - (shape + less) * jnp.log(-minus)
+
+    def toward(self, other: "_Axis") -> _Direction:
+        d, step = other.shape - self.shape, other.rate - self.rate
+        return _Direction(d, (self.shape + self.less) * step - self.rate * d)
+
+    def at(self, other: "_Axis", direction: _Direction, t: Real, rest: Real) -> "_Axis":
+        shape = rest * self.shape + t * other.shape
+        return _Axis(shape, rest * self.rate + t * other.rate, self.less)
+
+    def bend(self, point: "_Axis", direction: _Direction, t: Real) -> Array:
+        c, d = self.less, direction.concentration
+        a, b = self.shape + c, point.shape + c
+        ratio = (a / b) * (point.rate / self.rate)
+        scales = b * excess(direction.cross / (self.rate * b), t, ratio)
+        return (
+            scales
+            + gamma_bend(self.shape, point.shape, d, t)
+            + _shifted_bend(self.shape, point.shape, d, c, t)
+        )
+
+
+def _gaps(values: Array, a: Array, b: Array, d: Array, alpha: Array) -> Array:
+    """The gap of axes in which p's scale is 1 + value, q's 1; summed."""
+    n = values.shape[-1]
+    less = jnp.broadcast_to(jnp.arange(n, dtype=values.dtype) / 2, values.shape)
+    one = jnp.ones_like(values)
+    a, b, d, alpha = (x[..., None] for x in (a, b, d, alpha))
+    wide = jnp.maximum(1 + values, jnp.finfo(values.dtype).tiny)
+    p, q = _Axis(a - less, one, less), _Axis(b - less, wide, less)
+    # Each may be negative: only their sum is a divergence.
+    return num.row_sum(jensen_gap(p, q, _Direction(one * d, a * values - d), alpha))
+
+
+@jax.custom_jvp
+def _spread(x: Array, a: Array, b: Array, d: Array, alpha: Array) -> Array:
+    """The gap for symmetric x, p's scale matrix less q's where that is 1."""
+    return _gaps(jnp.linalg.eigvalsh(x), a, b, d, alpha)
+
+
+def _spread_jvp(primals, tangents):
+    x, a, b, d, alpha = primals
+    value = _spread(*primals)
+    tangent = jnp.zeros_like(value)
+    if not all_zero(tangents[0]):
+        eye = jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=x.dtype), x.shape)
+        # With V = 1 + x, W = 1 + (1 - alpha) x the derivative is V^-1 W^-1 (a x - d); all commute.
+        a_x = a[..., None, None] * x - d[..., None, None] * eye
+        inner = jnp.linalg.solve(eye + (1 - alpha)[..., None, None] * x, a_x)
+        slope = jnp.linalg.solve(eye + x, inner)
+        tangent = jnp.sum(slope * jnp.swapaxes(tangents[0], -1, -2), axis=(-2, -1))
+    if not all(map(all_zero, tangents[1:])):
+        numbers = a, b, d, alpha
+        steps = tuple(jnp.zeros_like(value) if all_zero(dot) else dot for dot in tangents[1:])
+        fixed = jnp.linalg.eigvalsh(lax.stop_gradient(x))
+        _, by_numbers = jax.jvp(lambda *y: _gaps(fixed, *y), numbers, steps)
+        still = a, b, d, jnp.where((alpha == 0) | (alpha == 1), 0.5, alpha)
+        moved = moved_with(
+            lambda x: jax.jvp(functools.partial(_plain, x), still, steps)[1], x, alpha
+        )
+        tangent = tangent + by_numbers + moved
+    return value, tangent
+
+
+_spread.defjvp(_spread_jvp, symbolic_zeros=True)
+
+
+def _plain(x: Array, a: Array, b: Array, d: Array, alpha: Array) -> Array:
+    """What depends on x, as differences of logarithms."""
+    del d
+    beta = 1 - alpha
+    mixed = (alpha * a + beta * b) * log_determinant(x, beta)
+    return (mixed - beta * b * log_determinant(x, jnp.ones_like(beta))) / (alpha * beta)
 
 
 @family
@@ -129,5 +231,21 @@ class Wishart(Family):
         slope = (a * (growth * (2 + growth)) - d) / b
         scales = b * excess(slope, 1.0, a * jnp.square(1 + growth) / b)
         scales = scales + a * jnp.sum(jnp.square(jnp.tril(found, -1)), axis=-1)
-        shapes = gamma_bend(a - less, b - less, d, 1.0) + _shifted_excess(a, b, d, less)
+        shapes = gamma_bend(a - less, b - less, d, 1.0) + _shifted_bend(
+            a - less, b - less, d, less, 1.0
+        )
         return num.row_sum(scales + shapes)
+
+    def jensen(self, other: "Wishart", alpha: Array) -> Array:
+        of_p, of_q = jnp.tril(self.scale_tril), jnp.tril(other.scale_tril)
+        e = lax.linalg.triangular_solve(of_q, of_p - of_q, left_side=True, lower=True)
+        x = e + jnp.swapaxes(e, -1, -2) + e @ jnp.swapaxes(e, -1, -2)
+        x = (x + jnp.swapaxes(x, -1, -2)) / 2
+        batch = x.shape[:-2]
+        alpha = jnp.broadcast_to(alpha, batch)
+        a, b, d = self.df / 2, other.df / 2, (other.df - self.df) / 2
+        least = (x.shape[-1] - 1) / 2
+        fine = (least_eigenvalue(x, 1 - alpha) > 0) & (alpha * a + (1 - alpha) * b > least)
+        tame = jnp.where(fine, alpha, 0.5)
+        gap = _spread(x, a, b, d, tame)
+        return jnp.where(fine, jnp.where(gap < 0, 0, gap), jnp.inf)

@@ -85,9 +85,9 @@ class FamilyEntry:
     def members(self, numbers: dict[str, Array]) -> Family:
         """The members that numbers stand for."""
         like = next(iter(numbers.values()))
+        values = {name: jnp.asarray(x, like.dtype) for name, x in self.fixed.items()}
         fixed = {
-            name: jnp.broadcast_to(jnp.asarray(x, like.dtype), (*like.shape[:1], *jnp.shape(x)))
-            for name, x in self.fixed.items()
+            name: jnp.broadcast_to(x, (*like.shape[:1], *x.shape)) for name, x in values.items()
         }
         maps = {name: chart for name, (_, chart) in self.parameters().items()}
         return self.family(**{name: maps[name](u) for name, u in numbers.items()}, **fixed)
