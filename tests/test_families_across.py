@@ -55,7 +55,11 @@ _UNKNOWN_TO = {
     "Gumbel": ("Cauchy", "Laplace"),
     "Uniform": ("Cauchy",),
     "Beta": ("Cauchy", "Laplace", "Gumbel"),
-    "ContinuousBernoulli": ("Cauchy", "Laplace", *_LOG),
+    "ContinuousBernoulli": (
+        "Cauchy",
+        "Laplace",
+        *(q for q in _LOG if q not in ("Exponential", "HalfNormal")),
+    ),
     "Gamma": ("Cauchy",),
     "Exponential": ("Cauchy",),
     "Chi2": ("Cauchy",),

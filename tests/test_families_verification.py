@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import family_oracles as oracle
 import jaxdiv as jd
 from conftest import every
 from jaxdiv import families
@@ -106,9 +107,21 @@ def test_mean_parameters_are_expectations_of_the_statistics():
     assert (float(mean), float(square)) == pytest.approx((2.0, 13.0))
 
 
-def test_what_has_no_log_partition_says_so():
+@pytest.mark.parametrize("name", ["Cauchy", "Laplace", "Weibull", "Gumbel"])
+def test_fisher_information_of_what_has_no_log_partition(name):
+    parameters = {"Weibull": dict(concentration=1.5, scale=0.8)}.get(name, dict(loc=0.3, scale=0.8))
+    found = families.fisher_information(getattr(families, name)(**parameters))
+    wanted = np.asarray(oracle.fisher_information(name, parameters).tolist(), float)
+    np.testing.assert_allclose(found, wanted, rtol=2e-6, atol=1e-6)
+
+
+def test_what_has_no_fisher_information_says_so():
+    with pytest.raises(NotImplementedError, match="the support of Uniform depends on its param"):
+        families.fisher_information(families.Uniform(0.0, 1.0))
+    with pytest.raises(NotImplementedError, match="but for fixed mean_direction"):
+        families.fisher_information(families.PowerSpherical(jnp.asarray([0.6, 0.8]), 1.0))
     with pytest.raises(NotImplementedError, match="Cauchy is no exponential family"):
-        families.fisher_information(families.Cauchy(0.0, 1.0))
+        families.mean_parameters(families.Cauchy(0.0, 1.0))
 
 
 def test_the_command_line(capsys):

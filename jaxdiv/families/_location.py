@@ -1,7 +1,7 @@
 """Families with a location: Laplace, Cauchy and uniform distributions."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -167,6 +167,7 @@ class Uniform(Family):
     derivatives are those from inside: of p that shrinks and q that grows.
     """
 
+    regular: ClassVar = False
     low: Number = parameter(REAL)
     high: Number = parameter(REAL)
 

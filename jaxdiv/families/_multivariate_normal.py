@@ -236,10 +236,10 @@ def _spread_jvp(primals, tangents):
         _, by_alpha = jax.jvp(lambda x: _gaps(fixed, x), (alpha,), (jnp.ones_like(alpha),))
         still = jnp.where((alpha == 0) | (alpha == 1), 0.5, alpha)
 
-        def slope(x: Array) -> Array:
+        def by_order(x: Array) -> Array:
             return jax.jvp(lambda w: _plain(x, w), (still,), (jnp.ones_like(alpha),))[1]
 
-        moved = moved_with(slope, a, alpha)
+        moved = moved_with(by_order, a, alpha)
         tangent = tangent + (by_alpha + moved) * alpha_dot
     return value, tangent
 

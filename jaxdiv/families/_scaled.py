@@ -1,13 +1,14 @@
 """Families with a scale: some power of x / scale is gamma distributed, of a known shape."""
 
 import math
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
 from .. import _numerics as num
 from ._powers import Law, PowerOfGamma
+from ._stirling import HALF_LOG_TAU
 from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
 from .bends import excess, exp_bend, power
 from .pair import jensen_gap
@@ -110,6 +111,13 @@ class HalfNormal(PowerOfGamma, Family):
 
     def law(self) -> Law:
         return Law(jnp.full_like(self.scale, 0.5), 2.0, _ROOT_2 * self.scale)
+
+    def kl_from(self, p: Any) -> Array:
+        try:
+            return super().kl_from(p)
+        except NotImplementedError:  # of what has no E[log x], which is not needed
+            squares = jnp.square(p.mean(0.0, self.scale)) + p.variance(self.scale)
+            return squares / 2 + (HALF_LOG_TAU - math.log(2)) - p.entropy(self.scale)
 
     def view(self) -> View:
         return of_scale("x^2", 0.5, self.scale, 2.0)

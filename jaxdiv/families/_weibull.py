@@ -117,6 +117,7 @@ class Pareto(Family):
     KL = a_q log(s_p / s_q) + (y - 1 - log y), y = a_q / a_p, +inf for s_p < s_q.
     """
 
+    regular: ClassVar = False
     scale: Number = parameter(POSITIVE)
     alpha: Number = parameter(POSITIVE)
 

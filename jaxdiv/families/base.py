@@ -85,6 +85,7 @@ class Family(Expectations, abc.ABC):
     """A distribution, or a batch of them, of a family with parameters."""
 
     shared: ClassVar[tuple[str, ...]] = ()  # what `jensen` needs to be equal on both sides
+    regular: ClassVar[bool] = True  # the support does not depend on parameters
 
     def view(self) -> View | None:
         """The exponential family that it is an image of."""

@@ -44,8 +44,7 @@ class FamilyEntry:
 
     `drawn` gives (event axes' lengths, map from the reals) for those parameters that their domains
     don't; `fixed` are parameters that stay as they are, equal on both sides; of those in `lower`
-    only the lower triangle is read, and those in `unit` are vectors of length 1. A family is
-    `regular` if its support does not depend on parameters: else KL is not differentiable at p = q.
+    only the lower triangle is read, and those in `unit` are vectors of length 1.
     """
 
     name: str
@@ -57,7 +56,6 @@ class FamilyEntry:
     fixed: dict[str, Any] = dataclasses.field(default_factory=dict)
     lower: tuple[str, ...] = ()
     unit: tuple[str, ...] = ()
-    regular: bool = True
 
     def parameters(self) -> dict[str, tuple[tuple[int, ...], Callable[[Array], Array]]]:
         """For every parameter that varies, the lengths of its event axes and a map from reals."""
@@ -166,11 +164,10 @@ def _rows() -> list[FamilyEntry]:
             },
             lower=("scale_tril",),
         ),
-        FamilyEntry("pareto", _weibull.Pareto, regular=False),
+        FamilyEntry("pareto", _weibull.Pareto),
         FamilyEntry(
             "uniform",
             _location.Uniform,
-            regular=False,
             drawn={"low": ((), lambda u: -jnp.exp(u)), "high": ((), jnp.exp)},
         ),
     ]

@@ -1,5 +1,6 @@
 """What follows from a log-partition by differentiation: mean parameters and Fisher information."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -46,20 +47,50 @@ def fisher_information(p: Any) -> Array:
     """Fisher information of the parameters of a member of a family, (*batch, k, k).
 
     The variance of the derivatives of log p by the k parameters, in the order of the fields,
-    flattened: J^T (hess A) J with J the derivative of the natural parameters by them. It is the
-    Hessian of KL(p || q) by q's parameters at q = p.
+    flattened. It is the Hessian of KL(p || q) by q's parameters at q = p, and computed as that for
+    what is no exponential family; of one it is J^T (hess A) J with J the derivative of the natural
+    parameters by them.
 
-    Raises NotImplementedError for what is no exponential family.
+    Raises NotImplementedError where KL has a closed form for some parameters only, and where the
+    support depends on them (uniform and Pareto distributions): there it is not defined.
 
     Reference: Amari and Nagaoka, Methods of Information Geometry, 2000.
     """
     member = _prepared(p)
+    try:
+        _core(member)
+    except NotImplementedError:
+        kind = type(member)
+        if not kind.regular:
+            raise NotImplementedError(
+                f"the support of {kind.__name__} depends on its parameters: they have no Fisher "
+                "information"
+            ) from None
+        if kind.kl is Family.kl:
+            raise
+        return _batched(_curvature, member)
+    return _batched(_fisher, member)
+
+
+def information_by_partition(p: Any) -> Array:
+    """`fisher_information` by natural parameters alone, which no divergence is computed from."""
+    member = _prepared(p)
+    _core(member)
+    return _batched(_fisher, member)
+
+
+def _batched(function: Callable[[Any], Array], member: Family) -> Array:
     batch = member.valid().shape
-    if batch:
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), member)
-        found = jax.vmap(_fisher)(flat)
-        return found.reshape(*batch, *found.shape[1:])
-    return _fisher(member)
+    if not batch:
+        return function(member)
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(batch) :]), member)
+    found = jax.vmap(function)(flat)
+    return found.reshape(*batch, *found.shape[1:])
+
+
+def _curvature(member: Any) -> Array:
+    x, rebuilt = ravel_pytree(member)
+    return jax.hessian(lambda y: member.kl(rebuilt(y)))(x)
 
 
 def _fisher(member: Family) -> Array:

@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 from .._verbs import bhattacharyya_distance, kl_divergence, renyi_divergence
 from ..families.base import Family
 from ..families.catalogue import FAMILIES, FamilyEntry
-from ..families.fisher import fisher_information
+from ..families.fisher import information_by_partition
 from .report import Report
 from .verdict import Finding, Observation, Sample
 
@@ -82,7 +82,7 @@ def _findings(entry: FamilyEntry, count: int, seed: int, dtype: Any) -> Iterator
     values = jnp.stack([kl_divergence(p, q) for q in near])
     yield judged("never negative", -values, 0.0, "-KL")
     yield judged("exactly 0 at p = q", jnp.abs(kl_divergence(p, p)), 0.0, "KL")
-    if entry.regular:
+    if entry.family.regular:
         freedom = _freedom(p, tuple(numbers), entry)
         gradient, hessian = _derivatives(p, jnp.asarray(freedom, dtype), tuple(numbers))
         steepest = jnp.max(jnp.abs(gradient), axis=-1)
@@ -178,7 +178,7 @@ def _information(
     with jax.enable_x64(True):
         stored = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float64)), p)
         try:
-            information = np.asarray(fisher_information(stored))
+            information = np.asarray(information_by_partition(stored))
             theory = np.swapaxes(freedom, -1, -2) @ information @ freedom
         except NotImplementedError as error:
             yield Finding("Hessian = Fisher information", _CHART, note=str(error))
