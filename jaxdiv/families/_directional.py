@@ -61,9 +61,9 @@ def _length(x: Array, of_zero: Real = 1.0) -> Array:
 
 
 def _small(k: Array, other: Array) -> Array:
-    """A unit in which `_nothing` is 1e-9 of what two members are away from 0."""
-    total = lax.stop_gradient(k + other)
-    return jnp.where(total > 0, total * (1e-9 / math.sqrt(_nothing(k.dtype))), 1)
+    """A unit in which `_nothing` is far below eps of what two members are away from 0."""
+    total, eps = lax.stop_gradient(k + other), float(jnp.finfo(k.dtype).eps)
+    return jnp.where(total > 0, total * (eps / 128 / math.sqrt(_nothing(k.dtype))), 1)
 
 
 class _Direction(NamedTuple):
