@@ -25,7 +25,7 @@ def value(statistic: Statistic, operands: Operands) -> Array:
         return [found], stand
 
     served = lean.serves(statistic, widened(operands))
-    return _over_blocks(whole, quick if served else None, operands, [], ["rows"])[0]
+    return _over_blocks(statistic, whole, quick if served else None, operands, [], ["rows"])[0]
 
 
 def push(
@@ -36,7 +36,7 @@ def push(
     def whole(operands: Operands, *dots: Array) -> list[Array]:
         return [reference.push(statistic, operands, known, dots, moving=moving)]
 
-    return _over_blocks(whole, None, operands, dots, ["rows"])[0]
+    return _over_blocks(statistic, whole, None, operands, dots, ["rows"])[0]
 
 
 def pull(
@@ -61,7 +61,7 @@ def pull(
     others = [known[..., None], cotangent[..., None]]
     kinds = ["values"] * sum(two)
     served = lean.serves(statistic, widened(operands))
-    return _over_blocks(whole, quick if served else None, operands, others, kinds)
+    return _over_blocks(statistic, whole, quick if served else None, operands, others, kinds)
 
 
 def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Array]:
@@ -76,7 +76,7 @@ def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Ar
 
     served = lean.serves(statistic, widened(operands))
     kinds = ["rows", *["values"] * sum(two)]
-    return _over_blocks(whole, quick if served else None, operands, [], kinds)
+    return _over_blocks(statistic, whole, quick if served else None, operands, [], kinds)
 
 
 def _values(operands: Operands) -> tuple[bool, ...]:
@@ -86,6 +86,7 @@ def _values(operands: Operands) -> tuple[bool, ...]:
 
 
 def _over_blocks(
+    statistic: Statistic,
     whole: Callable[..., list[Array]],
     quick: Callable[..., tuple[list[Array], Array]] | None,
     operands: Operands,
@@ -94,8 +95,8 @@ def _over_blocks(
 ) -> list[Array]:
     """A function of operands and of other arrays, block by block of rows.
 
-    Its results are one number a "rows" or of the shape of the "values". `quick` also says whether
-    its results stand; where they don't, `whole` computes the block.
+    Its results are one number a "rows" or of the shape of the "values". `quick` also says which
+    rows of its results stand; those that don't are computed by `whole`.
     """
     values = operands[1].values
     *batch, size = values.shape
@@ -107,7 +108,9 @@ def _over_blocks(
         if quick is None:
             return _of_rows(whole, tree, start, rows)(*flat)
         found, stand = _of_rows(quick, tree, start, rows)(*flat)
-        return lax.cond(stand, lambda *_: found, _of_rows(whole, tree, start, rows), *flat)
+        same = _of_rows(lambda operands, *_: lean.same(statistic, operands), tree, start, rows)
+        stand |= lax.cond(jnp.all(stand), lambda *_: jnp.zeros(rows, bool), same, *flat)
+        return [*found, stand]
 
     if rows == count:
         found = block(0)
@@ -127,7 +130,11 @@ def _over_blocks(
             else jnp.zeros((count, size), values.dtype)
             for kind in results
         ]
+        empty += [jnp.zeros(count, bool)] if quick is not None else []
         found = lax.fori_loop(0, -(-count // rows), step, empty)
+    if quick is not None:
+        *found, stand = found
+        found = _again(found, stand, whole, flat, tree, rows)
     return [
         x.reshape(*batch) if kind == "rows" else x.reshape(*batch, size)
         for x, kind in zip(found, results, strict=True)
@@ -182,6 +189,21 @@ def repaired(
     # Whose temporaries are under a hundredth of the rows.
     rows = min(count, max(1, min(2 * _BLOCK, count * size // 768) // size))
     flat, tree = _as_rows(operands, others)
+    whole = [x.reshape(count, *x.shape[stand.ndim :]) for x in found]
+    whole = _again(whole, stand.reshape(count), function, flat, tree, rows)
+    return [x.reshape(like.shape) for x, like in zip(whole, found, strict=True)]
+
+
+def _again(
+    found: Sequence[Array],
+    stand: Array,
+    function: Callable[..., list[Array]],
+    flat: Sequence[Array],
+    tree: Any,
+    rows: int,
+) -> list[Array]:
+    """Results of which some rows don't stand, those computed again, `rows` of them at a time."""
+    count = stand.size
 
     def left(state: tuple[Array, list[Array]]) -> Array:
         return ~jnp.all(state[0])
@@ -196,6 +218,4 @@ def repaired(
             for every, some in zip(found, block, strict=True)
         ]
 
-    whole = [x.reshape(count, *x.shape[stand.ndim :]) for x in found]
-    _, whole = lax.while_loop(left, step, (stand.reshape(count), whole))
-    return [x.reshape(like.shape) for x, like in zip(whole, found, strict=True)]
+    return lax.while_loop(left, step, (stand, list(found)))[1]

@@ -48,24 +48,19 @@ def serves(statistic: Statistic, operands: Operands) -> bool:
 
 
 class Normalised(NamedTuple):
-    """Logits, the maximum of their row and how often it is attained.
-
-    `others` is the sum of the exponentials of the rest: a mass of 1 - 1e-9 keeps its 1e-9.
-    """
+    """Logits, the maximum of their row and the sum of their exponentials, relative to its own."""
 
     values: Array
     top: Array
-    ties: Array
-    others: Array
+    sum: Array
 
-    @property
-    def sum(self) -> Array:
-        """The sum of the exponentials, relative to that of the maximum."""
-        return self.ties + self.others
+    def weights(self) -> Array:
+        """The exponentials, relative to the maximum's."""
+        return jnp.exp(self.values - self.top)
 
     def masses(self) -> Array:
         """The normalised exponentials."""
-        return jnp.exp(self.values - self.top) * (1 / self.sum)
+        return self.weights() * (1 / self.sum)
 
     def log_mass(self) -> tuple[Array, Array]:
         """The logarithm of the masses as a pair."""
@@ -77,18 +72,22 @@ class Normalised(NamedTuple):
         """Where the mass is not 0."""
         return self.values > -jnp.inf
 
-    def centred(self, slope: Array, mass: Array, whole: Array, others: Array) -> Array:
+    def centred(self, slope: Array, mass: Array, whole: Array, rest: Array, others: Array) -> Array:
         """The derivative by logits from that by log-masses: slope - mass sum(slope).
 
         Where one outcome has nearly all the mass the difference cancels there; it is minus the sum
-        of the other entries, m sum(slope) - (sum of the others' slopes) with m the others' mass.
+        of the other entries, `rest` sum(slope) - `others`, the others' mass and sum of slopes.
         """
-        rest = self.others / self.sum
         return jnp.where(self.likeliest(), rest * whole - others, slope - mass * whole)
 
     def likeliest(self) -> Array:
-        """The outcome of the largest mass, if there is one such outcome."""
-        return (self.values == self.top) & (self.ties == 1)
+        """The outcome that has more than half of the mass, if there is one."""
+        return likeliest(self.weights(), self.sum)
+
+
+def likeliest(weights: Array, total: Array) -> Array:
+    """Which exponential, relative to the largest, is more than half of their sum."""
+    return (weights == 1) & (total < 2)
 
 
 def _two_diff(a: Array, b: Array) -> tuple[Array, Array]:
@@ -115,9 +114,7 @@ def _fold(x: Array) -> Array:
 def _normalised(x: Array) -> Normalised:
     values = _fold(x)
     top = _over(values, jnp.max)
-    ties = _over((values == top).astype(values.dtype), jnp.sum)
-    others = _over(jnp.where(values == top, 0, jnp.exp(values - top)), jnp.sum)
-    return Normalised(values, top, ties, others)
+    return Normalised(values, top, _over(jnp.exp(values - top), jnp.sum))
 
 
 def pair_of(p: Normalised, q: Normalised, error: Array | float) -> Pair:
@@ -169,7 +166,7 @@ def _unfold(x: Array, size: int) -> Array:
 
 
 def value(statistic: Statistic, operands: Operands) -> tuple[Array, Array]:
-    """The statistic of each row, and whether all of them stand."""
+    """The statistic of each row, and which of them stand."""
     parameters, side_p, side_q = operands
     parameters = jax.tree.map(_spread, parameters)
     p, q = _normalised(side_p.values), _normalised(side_q.values)
@@ -180,8 +177,7 @@ def value(statistic: Statistic, operands: Operands) -> tuple[Array, Array]:
         terms = entries(parameters, pair, p.support(), q.support())
         found = _over(terms, jnp.sum)
         stand = _stand(parameters, p, q, found)
-    same = _same(statistic, parameters, p, q)
-    return jnp.where(same, 0, found)[:, 0, 0], jnp.all(stand | same)
+    return found[:, 0, 0], stand[:, 0, 0]
 
 
 def pull(
@@ -191,7 +187,7 @@ def pull(
     known: Array,
     cotangent: Array,
 ) -> tuple[list[Array], Array]:
-    """The cotangents of the logits that move, and whether all of them stand."""
+    """The cotangents of the logits that move, and which rows of them stand."""
     parameters, side_p, side_q = operands
     parameters = jax.tree.map(_spread, parameters)
     p, q = _normalised(side_p.values), _normalised(side_q.values)
@@ -201,16 +197,15 @@ def pull(
         total = known[:, None, None]
         *slopes, stand = _slopes(parameters, p, q, side_p, side_q, total)
     results, finite = _by_logits((p, q), slopes, moving)
-    same = _same(statistic, parameters, p, q)
-    scale = jnp.where(same, 0, cotangent[:, None, None])
     size = side_p.values.shape[-1]
-    return [_unfold(x * scale, size) for x in results], jnp.all((stand | same) & finite)
+    scale = cotangent[:, None, None]
+    return [_unfold(x * scale, size) for x in results], (stand & finite)[:, 0, 0]
 
 
 def both(
     statistic: Statistic, operands: Operands, moving: tuple[bool, ...]
 ) -> tuple[list[Array], Array]:
-    """The statistic of each row and its derivatives by the logits that move; whether all stand."""
+    """The statistic of each row and its derivatives by the logits that move; which rows stand."""
     parameters, side_p, side_q = operands
     parameters = jax.tree.map(_spread, parameters)
     p, q = _normalised(side_p.values), _normalised(side_q.values)
@@ -223,11 +218,8 @@ def both(
         found = _over(terms, jnp.sum)
         *slopes, stand = _slopes(parameters, p, q, side_p, side_q, found)
     results, finite = _by_logits((p, q), slopes, moving)
-    same = _same(statistic, parameters, p, q)
-    found, *results = (jnp.where(same, 0, x) for x in (found, *results))
     size = side_p.values.shape[-1]
-    stand = jnp.all((stand | same) & finite)
-    return [found[:, 0, 0], *(_unfold(x, size) for x in results)], stand
+    return [found[:, 0, 0], *(_unfold(x, size) for x in results)], (stand & finite)[:, 0, 0]
 
 
 def _by_logits(
@@ -240,12 +232,25 @@ def _by_logits(
     for side, slope, moves in zip(sides, slopes, moving, strict=True):
         if not moves:
             continue
-        slope = lax.optimization_barrier(slope)  # kept: it is read three times
+        slope = lax.optimization_barrier(slope)  # kept: it is read more than once
         whole = _over(slope, jnp.sum)
-        others = _over(jnp.where(side.likeliest(), 0, slope), jnp.sum)
-        finite &= jnp.isfinite(others)
-        results.append(side.centred(slope, side.masses(), whole, others))
+        finite &= jnp.isfinite(whole)
+        rest, others = lax.cond(
+            jnp.any(side.sum < 2), _without_likeliest, _nothing, side.weights(), slope, side.sum
+        )
+        results.append(side.centred(slope, side.masses(), whole, rest, others))
     return results, finite
+
+
+def _without_likeliest(weights: Array, slope: Array, total: Array) -> tuple[Array, Array]:
+    """The mass, and the sum of the slopes, of all but the likeliest outcome."""
+    here = likeliest(weights, total)
+    rest, others = (_over(jnp.where(here, 0, x), jnp.sum) for x in (weights, slope))
+    return rest / total, others
+
+
+def _nothing(weights: Array, slope: Array, total: Array) -> tuple[Array, Array]:
+    return jnp.zeros_like(total), jnp.zeros_like(total)
 
 
 def _slopes(
@@ -263,47 +268,56 @@ def vanishes(statistic: Statistic, divergence: Any) -> bool:
     return statistic is RENYI or (divergence.homogeneous and not divergence.rough)
 
 
-def _same(statistic: Statistic, divergence: Any, p: Normalised, q: Normalised) -> Array:
-    """Rows that are the same on both sides, as at the start of a fit; they need no digits."""
-    finite = (jnp.abs(p.top) < jnp.inf) & (p.ties > 0)
+def same(statistic: Statistic, operands: Operands) -> Array:
+    """Rows whose value and slopes are exactly 0, being the same on both sides.
+
+    As at the start of a fit; they need no digits.
+    """
+    divergence, p, q = operands
     if not vanishes(statistic, divergence):
-        return jnp.zeros_like(finite)
-    return _over(p.values == q.values, jnp.all) & finite
+        return jnp.zeros(p.values.shape[0], bool)
+    finite = jnp.isfinite(jnp.max(p.values, axis=-1))
+    return jnp.all(p.values == q.values, axis=-1) & finite
 
 
 def _renyi(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array]:
-    """Renyi's divergence from log S, in blocks with rows near each other from a sum as well."""
-    _, log_sum = _affinity(alpha, p, q)
-    apart = _apart(alpha, log_sum)
+    """Renyi's divergence from the alpha-divergence, of rows far apart from log S."""
+    total, excess, near = _near(alpha, p, q)
+    value = alpha * total * num.log1p_over(jnp.where(near, excess, 0))
 
-    def closer() -> tuple[Array, Array]:
-        total = _alpha_sum(alpha, p, q)
-        excess = alpha * (alpha - 1) * total
-        near = jnp.abs(excess) <= 0.5
-        value = alpha * total * num.log1p_over(jnp.where(near, excess, 0))
-        found = jnp.where(apart, log_sum / (alpha - 1), value)
-        return found, apart | (near & _stand(Alpha(alpha), p, q, total))
+    def farther() -> tuple[Array, Array]:
+        _, log_sum = _affinity(alpha, p, q)
+        return jnp.where(near, value, log_sum / (alpha - 1)), near | _apart(alpha, log_sum)
 
-    return lax.cond(jnp.all(apart), lambda: (log_sum / (alpha - 1), apart), closer)
+    return lax.cond(jnp.all(near), lambda: (value, near), farther)
 
 
 def _renyi_slopes(
     alpha: Array, p: Normalised, q: Normalised, side_p: Side, side_q: Side
 ) -> tuple[Array, Array, Array]:
-    share, log_sum = _affinity(alpha, p, q)
-    apart = _apart(alpha, log_sum)
-    by_p, by_q = share * (alpha / (alpha - 1)), -share
+    # Those of the alpha-divergence, by which Renyi's moves alpha / S times as much.
+    total, excess, near = _near(alpha, p, q)
+    *slopes, _ = _slopes(Alpha(alpha), p, q, side_p, side_q, total)
+    scale = alpha / jnp.where(near, 1 + excess, 1)
+    by_p, by_q = (scale * slope for slope in slopes)
 
-    def closer() -> tuple[Array, Array, Array]:
-        # Those of the alpha-divergence, by which Renyi's moves alpha / S times as much.
-        total = _alpha_sum(alpha, p, q)
-        near_p, near_q, stand = _slopes(Alpha(alpha), p, q, side_p, side_q, total)
-        near = jnp.abs(excess := alpha * (alpha - 1) * total) <= 0.5
-        scale = alpha / jnp.where(near, 1 + excess, 1)
-        found = jnp.where(apart, by_p, scale * near_p), jnp.where(apart, by_q, scale * near_q)
-        return *found, apart | (near & stand)
+    def farther() -> tuple[Array, Array, Array]:
+        share, log_sum = _affinity(alpha, p, q)
+        return (
+            jnp.where(near, by_p, share * (alpha / (alpha - 1))),
+            jnp.where(near, by_q, -share),
+            near | _apart(alpha, log_sum),
+        )
 
-    return lax.cond(jnp.all(apart), lambda: (by_p, by_q, apart), closer)
+    return lax.cond(jnp.all(near), lambda: (by_p, by_q, near), farther)
+
+
+def _near(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
+    """The alpha-divergence D, S - 1 = alpha (alpha - 1) D, and which rows are right from them."""
+    total = _alpha_sum(alpha, p, q)
+    excess = alpha * (alpha - 1) * total
+    # Below, S is a small part of what it is a difference of.
+    return total, excess, (excess >= -0.75) & _stand(Alpha(alpha), p, q, total)
 
 
 def _alpha_sum(alpha: Array, p: Normalised, q: Normalised) -> Array:

@@ -126,8 +126,11 @@ def programs_of(divergence: Any, moving: Sequence[bool]) -> tuple[Programs, Arra
     rough = divergence.rough
 
     def sides(numbers: dict[str, Array]) -> list[lean.Normalised]:
-        names = ("x", "top", "ties", "others")
-        return [lean.Normalised(*(numbers[f"{n}_{side}"] for n in names)) for side in SIDES]
+        def side(name: str) -> lean.Normalised:
+            x, top, ties, others = (numbers[f"{n}_{name}"] for n in ("x", "top", "ties", "others"))
+            return lean.Normalised(x, top, ties + others)
+
+        return [side(name) for name in SIDES]
 
     def pair(numbers: dict[str, Array]) -> Any:
         p, q = sides(numbers)
@@ -169,7 +172,13 @@ def programs_of(divergence: Any, moving: Sequence[bool]) -> tuple[Programs, Arra
         each = zip(SIDES, (p, q), found, masses, moving, strict=True)
         return [
             numbers["cotangent"]
-            * x.centred(slope, mass, numbers[f"whole_{side}"], numbers[f"rest_{side}"])
+            * x.centred(
+                slope,
+                mass,
+                numbers[f"whole_{side}"],
+                numbers[f"others_{side}"] / x.sum,
+                numbers[f"rest_{side}"],
+            )
             for side, x, slope, mass, moves in each
             if moves
         ]
