@@ -37,16 +37,6 @@ def _product(mass: Array, x: Array) -> Array:
     return jnp.where(mass > 0, mass * jnp.where(mass > 0, x, 0), 0)
 
 
-def _kl_to_mixture(p: Array, mixture: Array, difference: Array) -> Array:
-    """p log(p/m) - p + m = p (x - log(1 + x)) with x = (m - p)/p, given p - m; m is part p."""
-    some = _positive(p)
-    x = num.divide(-difference, some)
-    near = (x >= -0.5) & (x <= 1) & (p > 0)
-    log_ratio = -jnp.log(jnp.where(near, 1, num.divide(mixture, some)))
-    far = p * jnp.where(p > 0, log_ratio, 0) - difference
-    return jnp.where(near, p * num.log1p_remainder(jnp.where(near, x, 0)), far)
-
-
 @declare
 class KL(Homogeneous):
     """Kullback-Leibler divergence: the extra nats that p costs when it is coded as if it were q."""
@@ -100,20 +90,19 @@ class SkewKL(Homogeneous):
     def summand(self, p: Array, q: Array) -> Array:
         return KL().summand(p, q + self.skew * (p - q))
 
-    def _mixture(self, pair: "Pair") -> tuple[Array, Array, Array]:
-        """m, p - m and log(p/m)."""
+    def _mixture(self, pair: "Pair") -> tuple[Array, Array, Array, Array]:
+        """m, p - m, p log(p/m) - p + m and log(p/m)."""
         mixture = self.skew * pair.p + (1 - self.skew) * pair.q
         difference = (1 - self.skew) * pair.difference
-        return mixture, difference, num.log_ratio(pair.p, mixture, difference)[0]
+        return mixture, difference, *num.to_mixture(pair.p, mixture, -difference)
 
     def term(self, pair: "Pair") -> Array:
-        mixture, difference, _ = self._mixture(pair)
-        return _kl_to_mixture(pair.p, mixture, difference)
+        return self._mixture(pair)[2]
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         # d_p = log(p/m) - skew y and d_q = -(1 - skew) y with y = (p - m)/m. Near p = q the two
         # terms of d_p cancel as skew -> 1: log(p/m) = y - (y - log(1 + y)) keeps what is left.
-        mixture, difference, log_ratio = self._mixture(pair)
+        mixture, difference, _, log_ratio = self._mixture(pair)
         y = num.divide(difference, _positive(mixture))
         near = jnp.abs(y) <= 0.5
         small = jnp.where(near, y, 0)
@@ -166,22 +155,20 @@ class JensenShannon(Homogeneous):
         m = w * p + (1 - w) * q
         return w * (p * jnp.log(p)) + (1 - w) * (q * jnp.log(q)) - m * jnp.log(m)
 
-    def _mixture(self, pair: "Pair") -> tuple[Array, Array, Array, Array, Array]:
+    def _parts(self, pair: "Pair") -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """KL's summand from p and from q to the mixture, each with its log-ratio."""
         w, p, q = self.weight, pair.p, pair.q
         mixture = w * p + (1 - w) * q
-        from_p, from_q = (1 - w) * pair.difference, -w * pair.difference
-        ratio_p = num.log_ratio(p, mixture, from_p)[0]
-        ratio_q = num.log_ratio(q, mixture, from_q)[0]
-        return mixture, from_p, from_q, ratio_p, ratio_q
+        return num.to_mixture(p, mixture, -(1 - w) * pair.difference), num.to_mixture(
+            q, mixture, w * pair.difference
+        )
 
     def term(self, pair: "Pair") -> Array:
-        mixture, from_p, from_q, _, _ = self._mixture(pair)
-        return self.weight * _kl_to_mixture(pair.p, mixture, from_p) + (
-            1 - self.weight
-        ) * _kl_to_mixture(pair.q, mixture, from_q)
+        (from_p, _), (from_q, _) = self._parts(pair)
+        return self.weight * from_p + (1 - self.weight) * from_q
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
-        _, _, _, ratio_p, ratio_q = self._mixture(pair)
+        (_, ratio_p), (_, ratio_q) = self._parts(pair)
         return self.weight * (pair.p * ratio_p), (1 - self.weight) * (pair.q * ratio_q)
 
     def limits(self) -> tuple[Limit, Limit]:
@@ -334,6 +321,14 @@ class LeCam(Homogeneous):
         )
 
 
+def _power_slope(whole: Array, mass: Array, power: Array, ratio: Array) -> Array:
+    """(whole - mass) / power where whole is mass e^(power ratio), smooth through power = 0."""
+    far = jnp.abs(power * ratio) > 1
+    small = jnp.where(far, 0, power * ratio)
+    divisor = jnp.where(far, power, 1)
+    return jnp.where(far, (whole - mass) / divisor, mass * ratio * num.expm1_over_near(small))
+
+
 @declare
 class Alpha(Homogeneous):
     """The alpha-divergence of Cressie and Read, f''(1) = 1 for every alpha.
@@ -377,26 +372,20 @@ class Alpha(Homogeneous):
         reach = jnp.abs(ratio) * jnp.maximum(1, jnp.maximum(jnp.abs(alpha), jnp.abs(1 - alpha)))
         near = reach <= 1
         small = jnp.where(near, ratio, 0)
-        series = q * small * small * num.exp_second_difference(alpha * small, small)
-        by_p, by_q = self.weighted(pair)
+        series = q * small * small * num.exp_second_difference(alpha, small)
         above = alpha >= 0.5
-        far = jnp.where(above, by_p - pair.difference, by_q + pair.difference) / jnp.where(
-            above, alpha, 1 - alpha
-        )
-        return jnp.where(near, series, far)
+        power = jnp.where(above, alpha, 1 - alpha)
+        mass = jnp.where(above, pair.p, q)
+        sign = jnp.where(above, 1, -1).astype(ratio.dtype)
+        slope = _power_slope(pair.affinity(alpha), mass, power - 1, sign * ratio)
+        return jnp.where(near, series, (slope - sign * pair.difference) / power)
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         # d_p = (t^(alpha-1) - 1)/(alpha-1), d_q = -(t^alpha - 1)/alpha, t = p/q.
         alpha, ratio = jnp.asarray(self.alpha), pair.log_ratio
         whole = pair.affinity(alpha)
-
-        def weighted(mass: Array, power: Array) -> Array:
-            far = jnp.abs(power * ratio) > 1
-            small = jnp.where(far, 0, power * ratio)
-            divisor = jnp.where(far, power, 1)
-            return jnp.where(far, (whole - mass) / divisor, mass * ratio * num.expm1_over(small))
-
-        return weighted(pair.p, alpha - 1), -weighted(pair.q, alpha)
+        by_p = _power_slope(whole, pair.p, alpha - 1, ratio)
+        return by_p, _power_slope(whole, pair.q, -alpha, -ratio)
 
     def limits(self) -> tuple[Limit, Limit]:
         alpha = jnp.asarray(self.alpha)

@@ -220,6 +220,41 @@ def _(primals, tangents):
     return log1p_remainder(x), x / (1 + x) * tangents[0]
 
 
+@jax.custom_jvp
+def to_mixture(mass: Array, mixture: Array, gap: Array) -> tuple[Array, Array]:
+    """mass log(mass/mixture) + gap, at least 0, and log(mass/mixture), given gap = mixture - mass.
+
+    Of masses that may have underflowed, beside a mixture of which they are part: 8 ulp. With
+    s = gap / (mixture + mass), log(mixture/mass) is 2 atanh(s).
+    """
+    total = mixture + mass
+    s = gap / jnp.where(total > 0, total, 1)
+    near = jnp.abs(s) <= 1 / 3
+    small = jnp.where(near, s, 0)
+    s2 = small * small
+    tail = _atanh_tail(s2)
+    some = ~near & (mass > 0)
+    log = -jnp.log(jnp.where(some, mixture / jnp.where(some, mass, 1), 1))
+    bend = small * (gap - 2 * mass * (s2 * tail))
+    return jnp.where(near, bend, mass * log + gap), jnp.where(
+        near, -2 * (small + small * (s2 * tail)), log
+    )
+
+
+@to_mixture.defjvp
+def _(primals, tangents):
+    mass, mixture, gap = primals
+    mass_dot, mixture_dot, _ = tangents
+    bend, log = to_mixture(*primals)
+    some = mixture > 0
+    away = divide(gap, jnp.where(some, mixture, 1))
+    # A mass that underflowed is 0 and so is its tangent: not 0/0.
+    log_dot = divide(mass_dot, jnp.where(mass > 0, mass, 1)) - divide(
+        mixture_dot, jnp.where(some, mixture, 1)
+    )
+    return (bend, log), (log * mass_dot + away * mixture_dot, log_dot)
+
+
 def log1p_bend_near(x: Array) -> Array:
     """(x - log(1 + x)) / x^2 for -1/2 <= x <= 1, 1/2 at x = 0; 4 ulp."""
     s = x / (2 + x)
@@ -267,25 +302,36 @@ def expm1_over(y: Array) -> Array:
     return jnp.where(near, polynomial(small, series), (jnp.exp(far) - 1) / far)
 
 
+def expm1_over_near(y: Array) -> Array:
+    """(exp(y) - 1) / y for |y| <= 1, 1 at y = 0; 3 ulp."""
+    return polynomial(y, [1 / math.factorial(k + 1) for k in range(_terms(_EXPM1_TERMS, y) + 2)])
+
+
 def exp_remainder_near(y: Array) -> Array:
     """exp(y) - 1 - y for |y| <= 1, at least 0; 2 ulp and twice the relative error of y."""
     series = [1 / math.factorial(k + 2) for k in range(_terms(_REMAINDER_TERMS, y))]
     return y * y * polynomial(y, series)
 
 
-def exp_second_difference(x: Array, y: Array) -> Array:
-    """The divided difference exp[0, x, y] = sum of h_n(x, y) / (n + 2)!, for |x|, |y| <= 1.
+def exp_second_difference(alpha: Array, y: Array) -> Array:
+    """The divided difference exp[0, alpha y, y], for |y| <= 1 and |alpha y| <= 1; 4 ulp.
 
-    h_n is the complete homogeneous symmetric polynomial, h_n = x h_(n-1) + y^n. Positive, and
-    smooth through x = 0, y = 0 and x = y, where the quotient form is 0/0; 4 ulp.
+    A series in y whose coefficients (1 + alpha + ... + alpha^n) / (n + 2)! are the same for all
+    numbers that share alpha. Positive, and smooth through alpha = 0 and 1 and through y = 0, where
+    the quotient form is 0/0.
     """
-    h = jnp.ones_like(x * y)
-    power = jnp.ones_like(y)
-    value = h / 2
-    for n in range(1, _terms(_DIFFERENCE_TERMS, x)):
-        power = power * y
-        h = x * h + power
-        value = value + h * (1 / math.factorial(n + 2))
+    # In units of the larger of 1 and |alpha|, so that powers of alpha don't overflow.
+    unit = lax.stop_gradient(jnp.maximum(jnp.abs(alpha), 1))
+    share, power = alpha / unit, 1 / unit
+    coefficients, h, last = [], jnp.ones_like(share), jnp.ones_like(share)
+    for n in range(_terms(_DIFFERENCE_TERMS, y)):
+        coefficients.append(h / math.factorial(n + 2))
+        last = last * power
+        h = share * h + last
+    y = unit * y
+    value = coefficients.pop() + jnp.zeros_like(y)
+    for coefficient in reversed(coefficients):
+        value = value * y + coefficient
     return value
 
 

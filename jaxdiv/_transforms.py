@@ -308,7 +308,7 @@ class _AffinitySlope(Homogeneous):
         # Near p = q: q (l (exp(alpha l) - 1) - (exp(l) - 1 - l)), both of second order in l.
         near = jnp.abs(pair.log_ratio) <= 1
         small = jnp.where(near, pair.log_ratio, 0)
-        curve = small * small * num.exp_second_difference(jnp.zeros_like(small), small)
+        curve = small * small * num.exp_second_difference(jnp.zeros((), small.dtype), small)
         series = pair.q * (small * num.expm1(self.alpha * small) - curve)
         return jnp.where(near, series, pair.affinity(self.alpha) * pair.log_ratio - pair.difference)
 
