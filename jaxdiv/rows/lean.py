@@ -287,7 +287,7 @@ def _renyi(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array]:
 
     def farther() -> tuple[Array, Array]:
         _, log_sum = _affinity(alpha, p, q)
-        return jnp.where(near, value, log_sum / (alpha - 1)), near | _apart(alpha, log_sum)
+        return jnp.where(near, value, log_sum / (alpha - 1)), near | _apart(alpha, p, q, log_sum)
 
     return lax.cond(jnp.all(near), lambda: (value, near), farther)
 
@@ -306,7 +306,7 @@ def _renyi_slopes(
         return (
             jnp.where(near, by_p, share * (alpha / (alpha - 1))),
             jnp.where(near, by_q, -share),
-            near | _apart(alpha, log_sum),
+            near | _apart(alpha, p, q, log_sum),
         )
 
     return lax.cond(jnp.all(near), lambda: (by_p, by_q, near), farther)
@@ -346,10 +346,11 @@ def _affinity(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array]
     return weight / total, log_sum + rest
 
 
-def _apart(alpha: Array, log_sum: Array) -> Array:
+def _apart(alpha: Array, p: Normalised, q: Normalised, log_sum: Array) -> Array:
     """Which rows are right from the sum alone: those in which it is neither near 1 nor 0."""
-    size = jnp.abs(log_sum)
-    return (size >= APART * jnp.maximum(1, alpha)) & (size < 80) & (alpha > 0)
+    size, top = jnp.abs(log_sum), jnp.maximum(jnp.abs(p.top), jnp.abs(q.top))
+    some = (top < jnp.inf) & (alpha > 0)  # a finite logit, and no NaN
+    return (size >= APART * jnp.maximum(1, alpha)) & (size < 80) & some
 
 
 def _stand(divergence: Separable, p: Normalised, q: Normalised, total: Array) -> Array:
