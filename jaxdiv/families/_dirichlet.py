@@ -102,10 +102,17 @@ def direction_of(steps: Array, total: Array, cross: Array) -> _Direction:
 
 @family
 class Beta(Family):
-    """Beta distribution on (0, 1), density proportional to x^(a-1) (1-x)^(b-1)."""
+    """Beta distribution on (0, 1), density proportional to x^(a-1) (1-x)^(b-1).
+
+    It may stand beside a `Dirichlet` of two concentrations, as the distribution of (x, 1 - x).
+    """
 
     concentration1: Number = parameter(POSITIVE)
     concentration0: Number = parameter(POSITIVE)
+
+    def like(self, other: Family) -> Family:
+        two = isinstance(other, Dirichlet) and other.event_shape() == (2,)
+        return self.view().core if two else self
 
     def support(self) -> Support:
         return Support("reals", 0.0, 1.0)
