@@ -125,6 +125,14 @@ class MultivariateNormal(Family):
     def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
         return (self.loc - origin) / unit
 
+    def variance(self, unit: Real = 1.0) -> Array:
+        if self.scale_diag is not None:
+            return jnp.square(self.scale_diag / unit)
+        return jnp.diagonal(self.covariance(), axis1=-2, axis2=-1) / jnp.square(unit)
+
+    def mean_outer(self) -> Array:
+        return self.covariance() + self.loc[..., :, None] * self.loc[..., None, :]
+
     def entropy(self, unit: Real = 1.0) -> Array:
         if self.scale_diag is not None:
             diagonal = self.scale_diag
