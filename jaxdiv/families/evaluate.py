@@ -18,7 +18,7 @@ def as_member(name: str, value: Any) -> Family:
     """A checked member, its parameters arrays."""
     if not isinstance(value, Family):
         raise TypeError(
-            f"{name} must be a member of a family, as the other argument is one, but is a "
+            f"{name} must be a member of a family, such as Normal(0.0, 1.0), but is a "
             f"{type(value).__name__}"
         )
     return value.checked(name)
