@@ -55,9 +55,14 @@ def _jaxdiv(kind: str) -> Call:
     def member(parameters: Any) -> Any:
         if kind == "MultivariateNormal":
             return jd.families.MultivariateNormal(parameters[0], scale_tril=parameters[1])
+        if kind == _BY_COVARIANCE:
+            return jd.families.MultivariateNormal(*parameters)
         return getattr(jd.families, kind)(*parameters)
 
     return jax.jit(lambda p, q: jd.kl_divergence(member(p), member(q)))
+
+
+_BY_COVARIANCE = "MultivariateNormal, by covariance"
 
 
 def _of(module: Any, names: dict[str, tuple[str, tuple[str, ...]]], kind: str, kl: Call) -> Any:
@@ -78,6 +83,7 @@ _BETA = ("Beta", ("concentration1", "concentration0"))
 def _numpyro(kind: str) -> Any:
     names = {"Gamma": _GAMMA, "Beta": _BETA}
     names["MultivariateNormal"] = ("MultivariateNormal", ("loc", "scale_tril"))
+    names[_BY_COVARIANCE] = ("MultivariateNormal", ("loc", "covariance_matrix"))
     kl = importlib.import_module("numpyro.distributions.kl").kl_divergence
     return jax.jit(_of(importlib.import_module("numpyro.distributions"), names, kind, kl))
 
@@ -86,6 +92,7 @@ def _tfp(kind: str) -> Any:
     module = importlib.import_module("tensorflow_probability.substrates.jax.distributions")
     names = {"Gamma": _GAMMA, "Beta": _BETA}
     names["MultivariateNormal"] = ("MultivariateNormalTriL", ("loc", "scale_tril"))
+    names[_BY_COVARIANCE] = ("MultivariateNormalFullCovariance", ("loc", "covariance_matrix"))
     return jax.jit(_of(module, names, kind, module.kl_divergence))
 
 
@@ -93,6 +100,7 @@ def _distrax(kind: str) -> Any:
     module = importlib.import_module("distrax")
     names = {"Gamma": _GAMMA, "Beta": ("Beta", ("alpha", "beta"))}
     names["MultivariateNormal"] = ("MultivariateNormalTri", ("loc", "scale_tri"))
+    names[_BY_COVARIANCE] = ("MultivariateNormalFullCovariance", ("loc", "covariance_matrix"))
     return jax.jit(_of(module, names, kind, lambda p, q: p.kl_divergence(q)))
 
 
@@ -101,6 +109,7 @@ def _torch(kind: str) -> Any:
     module = torch.distributions
     names = {"Gamma": _GAMMA, "Beta": _BETA}
     names["MultivariateNormal"] = ("MultivariateNormal", ("loc", "scale_tril"))
+    names[_BY_COVARIANCE] = ("MultivariateNormal", ("loc", "covariance_matrix"))
     call = _of(module, names, kind, module.kl_divergence)
 
     @functools.lru_cache(maxsize=8)
@@ -129,9 +138,12 @@ def _batches(quick: bool) -> Iterator[tuple[str, str, Any, Any]]:
         x = rng.normal(size=(count, size, size)) / np.sqrt(size)
         covariance = x @ np.swapaxes(x, -1, -2) + 0.5 * np.eye(size)
         loc = rng.normal(size=(count, size))
-        return tuple(jnp.asarray(a, jnp.float32) for a in (loc, np.linalg.cholesky(covariance)))
+        factor = np.linalg.cholesky(covariance)
+        return tuple(jnp.asarray(a, jnp.float32) for a in (loc, factor, covariance))
 
-    yield "MultivariateNormal", f"{count} pairs of dimension {size}", normals(), normals()
+    batch, p, q = f"{count} pairs of dimension {size}", normals(), normals()
+    yield "MultivariateNormal", batch, p[:2], q[:2]
+    yield _BY_COVARIANCE, batch, (p[0], p[2]), (q[0], q[2])
 
 
 def _times(quick: bool) -> Iterator[dict[str, Any]]:

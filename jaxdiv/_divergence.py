@@ -90,7 +90,8 @@ class Divergence(abc.ABC):
             return self.evaluate(rows)
         raise NotImplementedError(
             f"{type(self).__name__} between {pair.names} has no closed form: it is no function of "
-            "KL and of the integrals of p^alpha q^(1-alpha)"
+            "KL and of the integrals of p^alpha q^(1-alpha); the mean of f(p(x)/q(x)) over draws x "
+            "from q estimates an f-divergence"
         )
 
     @abc.abstractmethod

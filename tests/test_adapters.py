@@ -65,6 +65,22 @@ NUMPYRO = [
         {"concentration": 4.0, "scale_tril": CHOLESKY},
         ours.Wishart(4.0, CHOLESKY),
     ),
+    ("BetaProportion", {"mean": 0.25, "concentration": 4.0}, ours.Beta(1.0, 3.0)),
+    (
+        "NegativeBinomial2",
+        {"mean": 4.0, "concentration": 2.0},
+        ours.NegativeBinomial(2.0, logits=jnp.log(2.0)),
+    ),
+    (
+        "LogUniform",
+        {"low": 1.0, "high": 2.0},
+        ours.Transformed(ours.Uniform(0.0, jnp.log(2.0)), "exp"),
+    ),
+    (
+        "WishartCholesky",
+        {"concentration": 4.0, "scale_tril": CHOLESKY},
+        ours.Transformed(ours.Wishart(4.0, CHOLESKY), "cholesky"),
+    ),
     (
         "NegativeBinomialProbs",
         {"total_count": 5, "probs": 0.25},
@@ -86,6 +102,27 @@ TFP = [
     *MORE,
     ("InverseGamma", {"concentration": 3.0, "scale": 2.0}, ours.InverseGamma(3.0, 2.0)),
     ("Pareto", {"concentration": 3.0, "scale": 2.0}, ours.Pareto(2.0, 3.0)),
+    ("Gamma", {"concentration": 3.0, "log_rate": 0.5}, ours.Gamma(3.0, jnp.exp(0.5))),
+    ("Poisson", {"log_rate": 0.5}, ours.Poisson(jnp.exp(0.5))),
+    ("ProbitBernoulli", {"probs": 0.25}, ours.Bernoulli(probs=0.25)),
+    ("Chi", {"df": 3.0}, ours.Transformed(ours.Chi2(3.0), "sqrt")),
+    (
+        "ExpGamma",
+        {"concentration": 3.0, "rate": 2.0},
+        ours.Transformed(ours.Gamma(3.0, 2.0), "log"),
+    ),
+    (
+        "ExpInverseGamma",
+        {"concentration": 3.0, "scale": 2.0},
+        ours.Transformed(ours.InverseGamma(3.0, 2.0), "log"),
+    ),
+    ("LogitNormal", {"loc": 0.5, "scale": 2.0}, ours.Transformed(ours.Normal(0.5, 2.0), "sigmoid")),
+    ("SphericalUniform", {"dimension": 2}, ours.VonMisesFisher(UNIT, 0.0)),
+    (
+        "MultivariateNormalTriL",
+        {"scale_tril": CHOLESKY},
+        ours.MultivariateNormal(jnp.zeros(2), scale_tril=CHOLESKY),
+    ),
     ("WishartTriL", {"df": 4.0, "scale_tril": CHOLESKY}, ours.Wishart(4.0, CHOLESKY)),
     ("ContinuousBernoulli", {"probs": 0.25}, ours.ContinuousBernoulli(probs=0.25)),
     (
@@ -188,6 +225,49 @@ def test_events_and_batches_of_numpyro():
     p, q = nd.Normal(loc, 1.0).to_event(1), nd.Normal(0.0, 2.0).expand([3]).to_event(1)
     expected = jnp.sum(jd.kl_divergence(ours.Normal(loc, 1.0), ours.Normal(0.0, 2.0)))
     np.testing.assert_allclose(jd.kl_divergence(p, q), expected, rtol=1e-6)
+
+
+def test_batches_that_numpyro_expands():
+    nd = package("numpyro.distributions")
+    p, q = nd.LogUniform(1.0, 2.0).expand([3]), nd.LogUniform(1.0, 4.0)
+    np.testing.assert_allclose(jd.kl_divergence(p, q), np.log(2) * np.ones(3), rtol=1e-6)
+    p = nd.Categorical(logits=jnp.zeros(3)).expand([2])
+    assert jd.kl_divergence(p, jd.Probs(jnp.ones(3) / 3)).shape == (2,)
+    # The last axis of a mean may be of length 1.
+    p = nd.MultivariateNormal(0.0, scale_tril=CHOLESKY)
+    assert jd.kl_divergence(p, ours.MultivariateNormal(jnp.zeros(2), scale_tril=CHOLESKY)) == 0
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_images_under_one_bijection(name):
+    module = package(name)
+    if name == "distrax":
+        image, same, other = module.Transformed, module.Tanh, module.Sigmoid
+    elif name.startswith("numpyro"):
+        image = module.TransformedDistribution
+        transforms = module.transforms
+        same, other = transforms.ExpTransform, transforms.SigmoidTransform
+    else:
+        image = module.TransformedDistribution
+        bijectors = package("tensorflow_probability.substrates.jax.bijectors")
+        same, other = bijectors.Softplus, bijectors.Exp
+    p = image(module.Normal(0.0, 1.0), same())
+    assert float(jd.kl_divergence(p, image(module.Normal(1.0, 1.0), same()))) == 0.5
+    with pytest.raises(NotImplementedError, match="under different bijections"):
+        jd.kl_divergence(p, image(module.Normal(1.0, 1.0), other()))
+
+
+def test_independent_of_no_axis_is_its_base():
+    distrax = package("distrax")
+    base = distrax.Normal(jnp.zeros(3), 1.0)
+    assert jd.kl_divergence(distrax.Independent(base, 0), base).shape == (3,)
+
+
+def test_policies_are_categorical():
+    distrax = package("distrax")
+    p = distrax.Softmax(jnp.asarray([0.0, 1.0, 2.0]), 2.0)
+    q = distrax.EpsilonGreedy(jnp.asarray([0.0, 1.0, 2.0]), 0.25)
+    np.testing.assert_allclose(jd.kl_divergence(p, q), p.kl_divergence(q), rtol=1e-5)
 
 
 def test_categorical_distributions_are_rows():

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from scipy import integrate, special, stats
 
 import family_oracles as oracle
 import jaxdiv as jd
@@ -309,6 +310,44 @@ def test_expectations(name):
         else:
             np.testing.assert_allclose(found, float(truth), rtol=1e-5, err_msg=statistic)
     assert known >= 1
+
+
+def test_expectations_of_vectors_and_matrices():
+    def check(p, statistic, truth):
+        found = families.expectation(p, statistic)
+        np.testing.assert_allclose(found, truth, rtol=2e-6, atol=1e-7, err_msg=statistic)
+
+    a, x = np.array([0.4, 2.0, 3.5]), np.array([0.2, 0.3, 0.5])
+    lower = np.array([[1.5, 0.0, 0.0], [0.3, 0.7, 0.0], [-1.0, 0.2, 2.0]])
+    for p, mean, covariance in (
+        (families.Dirichlet(a), stats.dirichlet(a).mean(), stats.dirichlet(a).cov()),
+        (families.Multinomial(7, probs=x), 7 * x, stats.multinomial(7, x).cov()),
+        (families.MultivariateNormal(a, scale_tril=lower), a, lower @ lower.T),
+        (families.MultivariateNormal(a, scale_diag=a), a, np.diag(a**2)),
+    ):
+        check(p, "x", mean)
+        check(p, "(x - E[x])^2", np.diag(covariance))
+        check(p, "x^2", np.diag(covariance) + mean**2)
+        check(p, "x x^T", covariance + np.outer(mean, mean))
+    check(families.Dirichlet(a), "log x", special.digamma(a) - special.digamma(a.sum()))
+    check(families.Wishart(5.5, lower), "x", 5.5 * lower @ lower.T)
+    logs = special.digamma((5.5 - np.arange(3)) / 2) + np.log(2) + 2 * np.log(np.diag(lower))
+    check(families.Wishart(5.5, lower), "log det x", logs.sum())
+    # On the sphere in three dimensions the cosine c to the mean has density e^(k c), and the rest
+    # of the vector is as long as (1 - c^2)^(1/2) in any direction.
+    m, k = np.array([0.6, 0.0, 0.8]), 1.7
+    square = integrate.quad(lambda c: c * c * np.exp(k * c), -1, 1)[0]
+    square /= integrate.quad(lambda c: np.exp(k * c), -1, 1)[0]
+    along = np.outer(m, m)
+    expected = square * along + (1 - square) / 2 * (np.eye(3) - along)
+    check(families.VonMisesFisher(m, k), "x x^T", expected)
+    check(families.VonMisesFisher(m, 0.0), "x x^T", np.eye(3) / 3)
+    check(families.Normal(0.5, 1.2), "cos x", np.cos(0.5) * np.exp(-0.72))
+    check(families.Normal(0.5, 1.2), "sin x", np.sin(0.5) * np.exp(-0.72))
+    with pytest.raises(
+        NotImplementedError, match="no closed form here for the expectation of log d"
+    ):
+        families.expectation(families.Normal(0.0, 1.0), "log det x")
 
 
 def test_expectation_refuses():

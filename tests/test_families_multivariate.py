@@ -82,6 +82,41 @@ def test_covariance_matrices(step):
         assert close(jd.renyi_divergence(p, q, 0.5), true)
 
 
+def test_covariances_near_and_far_in_one_batch():
+    # Those that are far are compared by their factors, but have the derivatives of the others.
+    rng = np.random.default_rng(3)
+    q = np.eye(3) + 0.25
+    a, b = (q + size * (x @ x.T) for size, x in ((1e-4, rng.normal(size=(3, 3))),
+                                                 (4.0, rng.normal(size=(3, 3)))))  # fmt: skip
+    p = jnp.asarray(np.stack([a, b]), jnp.float32)
+
+    def divergence(p, q):
+        of_p, of_q = (jd.MultivariateNormal(jnp.zeros(3), x) for x in (p, q))
+        return jd.kl_divergence(of_p, of_q)
+
+    def total(p, q):
+        return jnp.sum(divergence(p, q))
+
+    assert divergence(p, jnp.asarray(q, jnp.float32))[1] > 1
+    by_p, by_q = jax.jit(jax.grad(total, (0, 1)))(p, jnp.asarray(np.stack([q, q]), jnp.float32))
+    inverse = np.linalg.inv(q)
+    for i, x in enumerate(np.asarray(p, np.float64)):
+        np.testing.assert_allclose(by_p[i], (inverse - np.linalg.inv(x)) / 2, rtol=1e-3, atol=1e-6)
+        truth = (inverse - inverse @ x @ inverse) / 2
+        np.testing.assert_allclose(by_q[i], truth, rtol=1e-3, atol=1e-6)
+
+
+def test_cholesky_factors_are_not_computed_again():
+    def divergence(x, y):
+        p, q = (jd.MultivariateNormal(jnp.zeros(3), scale_tril=lower) for lower in (x, y))
+        return jd.kl_divergence(p, q)
+
+    eye = jnp.eye(3)
+    text = jax.jit(divergence).lower(eye, 2 * eye).as_text()
+    assert text.count("stablehlo.triangular_solve") <= 1
+    assert "cholesky" not in text and "potrf" not in text
+
+
 def test_a_diagonal_is_a_sum_of_normals():
     loc, scale = jnp.asarray([0.0, 1.0, 2.0]), jnp.asarray([1.0, 0.5, 2.0])
     p = MultivariateNormal(loc, scale_diag=scale)

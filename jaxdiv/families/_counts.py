@@ -2,6 +2,7 @@
 
 from typing import ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -223,6 +224,22 @@ class Multinomial(Family):
 
     def entropy(self, unit: Real = 1.0) -> Array:
         self.missing("the expectation of log x!")
+
+    def _draw(self) -> Array:
+        return jax.nn.softmax(self.logits) if self.probs is None else self.probs
+
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        return (self.total_count[..., None] * self._draw() - origin) / unit
+
+    def variance(self, unit: Real = 1.0) -> Array:
+        x = self._draw()
+        return self.total_count[..., None] * x * (1 - x) / jnp.square(unit)
+
+    def mean_outer(self) -> Array:
+        # n (n - 1) x x^T + n diag(x)
+        x, n = self._draw(), self.total_count[..., None, None]
+        alone = jnp.where(jnp.eye(x.shape[-1], dtype=bool), x[..., None], 0)
+        return n * ((n - 1) * (x[..., :, None] * x[..., None, :]) + alone)
 
     def _side(self) -> Side:
         return Side(self.logits, chart="logits") if self.probs is None else Side(self.probs)

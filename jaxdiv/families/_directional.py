@@ -238,6 +238,16 @@ class VonMisesFisher(ExponentialFamily):
         mean = _radial.ratio(self.concentration, self._n())[None] * self.mean_vector()
         return (jnp.moveaxis(mean, 0, -1) - origin) / unit
 
+    def mean_outer(self) -> Array:
+        # R/k (I - m m^T) + (1 - (n - 1) R/k) m m^T, as the trace is 1
+        k, n = self.concentration, self._n()
+        some = k > 0
+        across = jnp.where(some, _radial.ratio(k, n) / jnp.where(some, k, 1), 1 / n)
+        across = across[..., None, None]
+        mean = jnp.moveaxis(self.mean_vector(), 0, -1)
+        along = mean[..., :, None] * mean[..., None, :]
+        return across * jnp.eye(n, dtype=k.dtype) + (1 - n * across) * along
+
     def kl_from(self, p: Any) -> Array:
         if not isinstance(p, PowerSpherical):
             return super().kl_from(p)

@@ -36,6 +36,11 @@ def _total(x: Array) -> Array:
     return jnp.sum(x, axis=0) if x.shape[0] <= 64 else num.row_sum(jnp.moveaxis(x, 0, -1))
 
 
+def _unlike(x: Array) -> Array:
+    """Which pairs of entries are of different ones."""
+    return ~jnp.eye(x.shape[-1], dtype=bool)
+
+
 @family
 class Dirichlet(ExponentialFamily):
     """Dirichlet distribution on the simplex, density proportional to prod x_i^(a_i - 1).
@@ -50,6 +55,29 @@ class Dirichlet(ExponentialFamily):
 
     def support(self) -> Support:
         return Support("points of a simplex")
+
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        a = self.concentration
+        return (a / jnp.sum(a, axis=-1, keepdims=True) - origin) / unit
+
+    def variance(self, unit: Real = 1.0) -> Array:
+        a = self.concentration
+        total = jnp.sum(a, axis=-1, keepdims=True)
+        # 1 - a/total is the share of the others, so that none is lost beside 1.
+        others = jnp.sum(jnp.where(_unlike(a), a[..., None, :], 0), axis=-1)
+        return (a / total) * (others / total) / (total + 1) / jnp.square(unit)
+
+    def mean_outer(self) -> Array:
+        # E[x_i x_j] = a_i (a_j + [i = j]) / (a_0 (a_0 + 1))
+        a = self.concentration[..., None]
+        total = jnp.sum(a, axis=-2, keepdims=True)
+        next_ = jnp.swapaxes(a, -1, -2) + jnp.where(_unlike(self.concentration), 0, 1)
+        return (a / total) * (next_ / (total + 1))
+
+    def mean_log(self, unit: Real = 1.0) -> Array:
+        a = self.concentration
+        total = jnp.sum(a, axis=-1, keepdims=True)
+        return jnp.log(a / total / unit) - log_less_digamma(a) + log_less_digamma(total)
 
     def entropy(self, unit: Real = 1.0) -> Array:
         a = jnp.moveaxis(self.concentration, -1, 0)
@@ -102,10 +130,17 @@ def direction_of(steps: Array, total: Array, cross: Array) -> _Direction:
 
 @family
 class Beta(Family):
-    """Beta distribution on (0, 1), density proportional to x^(a-1) (1-x)^(b-1)."""
+    """Beta distribution on (0, 1), density proportional to x^(a-1) (1-x)^(b-1).
+
+    It may stand beside a `Dirichlet` of two concentrations, as the distribution of (x, 1 - x).
+    """
 
     concentration1: Number = parameter(POSITIVE)
     concentration0: Number = parameter(POSITIVE)
+
+    def like(self, other: Family) -> Family:
+        two = isinstance(other, Dirichlet) and other.event_shape() == (2,)
+        return self.view().core if two else self
 
     def support(self) -> Support:
         return Support("reals", 0.0, 1.0)

@@ -1,7 +1,6 @@
 """Several independent distributions as one."""
 
 import dataclasses
-import math
 from typing import Any, Self
 
 import jax.numpy as jnp
@@ -75,10 +74,8 @@ class Independent(Family):
     def like(self, other: Family) -> Family:
         if not isinstance(other, MultivariateNormal) or not isinstance(self.base, Normal):
             return self
+        if self.event_shape() != other.event_shape():
+            return self
         shape = jnp.broadcast_shapes(self.base.loc.shape, self.base.scale.shape)
         loc, scale = (jnp.broadcast_to(x, shape) for x in (self.base.loc, self.base.scale))
-        shape = (
-            *shape[: len(shape) - self.reinterpreted_batch_ndims],
-            math.prod(self.event_shape()),
-        )
-        return MultivariateNormal(loc.reshape(shape), scale_diag=scale.reshape(shape))
+        return MultivariateNormal(loc, scale_diag=scale)

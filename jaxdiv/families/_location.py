@@ -175,7 +175,12 @@ class Uniform(Family):
         if concrete(self.low) and concrete(self.high) and not np.all(
             np.asarray(self.low) < np.asarray(self.high)
         ):  # fmt: skip
-            raise ValueError(f"{name}.low must be below {name}.high")
+            low, high = np.broadcast_arrays(self.low, self.high)
+            bad = ~(low < high)
+            raise ValueError(
+                f"{name}.low must be below {name}.high, but is {low[bad][0]} where that is "
+                f"{high[bad][0]}"
+            )
 
     def valid(self) -> Array:
         return super().valid() & (self.low < self.high)

@@ -31,6 +31,7 @@ _FORMS = (
     ("scale_diag",),
     ("cov_factor", "cov_diag"),
 )
+_FAR = 1.0  # KL above which it comes from the factors of two covariances, whose digits are enough
 
 
 @family
@@ -42,8 +43,8 @@ class MultivariateNormal(Family):
     (*batch, n), for factor factor^T + diag(cov_diag). Either side may have either form.
 
     KL = [sum_i (C_ii^2 - 1 - log C_ii^2) + sum_(i > j) C_ij^2 + |L_q^-1 (m_p - m_q)|^2] / 2 with
-    C = L_q^-1 L_p of the Cholesky factors, formed from L_p - L_q. Of covariances it is formed from
-    their difference, and by eigenvalues, which takes longer.
+    C = L_q^-1 L_p of the Cholesky factors, formed from L_p - L_q. Of covariances that are near each
+    other C is formed from their difference, which takes longer.
 
     Raises ValueError for a concrete covariance that is not symmetric and positive definite; under
     `jit` it gives NaN in that row.
@@ -105,7 +106,7 @@ class MultivariateNormal(Family):
             return jnp.tril(self.scale_tril)
         if self.scale_diag is not None:
             return _diag(self.scale_diag)
-        return jnp.linalg.cholesky(self.covariance(), symmetrize_input=False)
+        return jnp.linalg.cholesky(self.covariance())  # with symmetric derivatives
 
     def support(self) -> Support:
         return Support("vectors")
@@ -125,6 +126,14 @@ class MultivariateNormal(Family):
     def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
         return (self.loc - origin) / unit
 
+    def variance(self, unit: Real = 1.0) -> Array:
+        if self.scale_diag is not None:
+            return jnp.square(self.scale_diag / unit)
+        return jnp.diagonal(self.covariance(), axis1=-2, axis2=-1) / jnp.square(unit)
+
+    def mean_outer(self) -> Array:
+        return self.covariance() + self.loc[..., :, None] * self.loc[..., None, :]
+
     def entropy(self, unit: Real = 1.0) -> Array:
         if self.scale_diag is not None:
             diagonal = self.scale_diag
@@ -139,17 +148,33 @@ class MultivariateNormal(Family):
         if self.scale_diag is not None and other.scale_diag is not None:
             p, q = Normal(self.loc, self.scale_diag), Normal(other.loc, other.scale_diag)
             return num.row_sum(p.bend(q, p.toward(q), 1.0))
-        if not (self._factored() and other._factored()):
-            return self.jensen(other, jnp.ones((), self.loc.dtype))
         # One solve for both: C - I, and the difference of the means.
-        of_q = other.factor()
-        step = jnp.concatenate([self.factor() - of_q, (self.loc - other.loc)[..., None]], axis=-1)
+        of_q, shift = other.factor(), (self.loc - other.loc)[..., None]
+        step = jnp.concatenate([self.factor() - of_q, shift], axis=-1)
         found = lax.linalg.triangular_solve(of_q, step, left_side=True, lower=True)
-        growth = jnp.diagonal(found, axis1=-2, axis2=-1)
-        ratio = jnp.square(1 + growth)
-        each = excess(growth * (2 + growth), 1.0, ratio) + jnp.square(found[..., -1])
-        below = jnp.tril(jnp.square(found[..., :-1]), -1)
-        return (num.row_sum(each) + num.row_sum(jnp.sum(below, axis=-2))) / 2
+        value = _by_factors(found[..., :-1]) + num.row_sum(jnp.square(found[..., -1])) / 2
+        if self._factored() and other._factored():
+            return value
+        near = ~(value > _FAR)
+
+        def by_difference() -> Array:
+            away, apart = self._whitened(other, of_q, shift)
+            whole = _by_covariance(away) + num.row_sum(jnp.square(apart[..., 0])) / 2
+            return jnp.where(near, whole, value)
+
+        # Of factors that were computed the difference is known to the digits of the factors.
+        return lax.cond(jnp.any(near), by_difference, lambda: value)
+
+    def _whitened(
+        self, other: "MultivariateNormal", of_q: Array, shift: Array
+    ) -> tuple[Array, Array]:
+        """A = L_q^-1 (C_p - C_q) L_q^-T, and L_q^-1 of a shift."""
+        step = jnp.concatenate([self.covariance() - other.covariance(), shift], axis=-1)
+        found = lax.linalg.triangular_solve(of_q, step, left_side=True, lower=True)
+        away = lax.linalg.triangular_solve(
+            of_q, found[..., :-1], left_side=False, lower=True, transpose_a=True
+        )
+        return (away + _transposed(away)) / 2, found[..., -1:]
 
     def jensen(self, other: "MultivariateNormal", alpha: Array) -> Array:
         if self.scale_diag is not None and other.scale_diag is not None:
@@ -162,12 +187,7 @@ class MultivariateNormal(Family):
             e, shift = found[..., :-1], found[..., -1:]
             excess_ = e + _transposed(e) + e @ _transposed(e)
         else:
-            step = jnp.concatenate([self.covariance() - other.covariance(), shift], axis=-1)
-            found = lax.linalg.triangular_solve(of_q, step, left_side=True, lower=True)
-            e, shift = found[..., :-1], found[..., -1:]
-            excess_ = lax.linalg.triangular_solve(
-                of_q, e, left_side=False, lower=True, transpose_a=True
-            )
+            excess_, shift = self._whitened(other, of_q, shift)
         excess_ = (excess_ + _transposed(excess_)) / 2
         alpha = jnp.broadcast_to(alpha, excess_.shape[:-2])
         fine = least_eigenvalue(excess_, 1 - alpha) > 0
@@ -203,6 +223,37 @@ def _diag(x: Array) -> Array:
 
 def _eye(x: Array) -> Array:
     return jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=x.dtype), x.shape)
+
+
+def _by_factors(e: Array) -> Array:
+    """[tr A - log det(I + A)] / 2 of I + A = (I + e)(I + e)^T, e a lower triangle."""
+    growth = jnp.diagonal(e, axis1=-2, axis2=-1)
+    each = excess(growth * (2 + growth), 1.0, jnp.square(1 + growth))
+    below = jnp.tril(jnp.square(e), -1)
+    return (num.row_sum(each) + num.row_sum(jnp.sum(below, axis=-2))) / 2
+
+
+@jax.custom_jvp
+def _by_covariance(a: Array) -> Array:
+    """[tr A - log det(I + A)] / 2 for symmetric A, accurate to itself for small ones."""
+    eye = _eye(a)
+    c = jnp.linalg.cholesky(eye + a, symmetrize_input=False)
+    # e = c - I has the rounding of I + A; a step of Newton's method with what e + e^T + e e^T lacks
+    # of A leaves its square.
+    e = jnp.tril(c - eye)
+    square = jnp.matmul(e, _transposed(e), precision=lax.Precision.HIGHEST)
+    lack = a - (e + _transposed(e) + square)
+    inner = lax.linalg.triangular_solve(c, lack, left_side=True, lower=True)
+    inner = lax.linalg.triangular_solve(c, inner, left_side=False, lower=True, transpose_a=True)
+    step = jnp.tril(inner) - eye * inner / 2
+    return _by_factors(e + jnp.matmul(c, step, precision=lax.Precision.HIGHEST))
+
+
+@_by_covariance.defjvp
+def _(primals, tangents):
+    (a,), (a_dot,) = primals, tangents
+    slope = jnp.linalg.solve(_eye(a) + a, a)  # A (I + A)^-1, symmetric
+    return _by_covariance(a), jnp.sum(slope * _transposed(a_dot), axis=(-2, -1)) / 2
 
 
 def _gaps(values: Array, alpha: Array) -> Array:

@@ -48,6 +48,12 @@ class Normal(ExponentialFamily):
         spread = jnp.exp(-jnp.square(z) / 2) * math.sqrt(2 / math.pi)
         return (spread + z * lax.erf(z / math.sqrt(2))) * (self.scale / unit)
 
+    def mean_cos(self) -> Array:
+        return jnp.cos(self.loc) * jnp.exp(-jnp.square(self.scale) / 2)
+
+    def mean_sin(self) -> Array:
+        return jnp.sin(self.loc) * jnp.exp(-jnp.square(self.scale) / 2)
+
     def cumulant(self, t: Array) -> Array:
         return jnp.square(t * self.scale) / 2
 

@@ -181,6 +181,17 @@ class Wishart(Family):
     def support(self) -> Support:
         return Support("positive definite matrices")
 
+    def mean(self, origin: Real = 0.0, unit: Real = 1.0) -> Array:
+        lower = jnp.tril(self.scale_tril)
+        scale = lower @ jnp.swapaxes(lower, -1, -2)
+        return (self.df[..., None, None] * scale - origin) / unit
+
+    def mean_log_det(self) -> Array:
+        # The squared diagonal of a standard one's factor is chi-squared with df - i.
+        a, less = self._shapes()
+        logs = jnp.log(jnp.diagonal(self.scale_tril, axis1=-2, axis2=-1))
+        return num.row_sum(2 * logs + jnp.log(2 * (a - less)) - log_less_digamma(a - less))
+
     def natural(self) -> tuple[Array, ...]:
         lower = jnp.tril(self.scale_tril)
         return self.df / 2, -jnp.linalg.inv(lower @ jnp.swapaxes(lower, -1, -2)) / 2

@@ -2,22 +2,48 @@
 
 They are looked up by the name of their class and of the package it comes from, so that none of
 these packages is imported. A row says what a class is called here, and which of its attributes are
-the parameters.
+the parameters, or what function of it.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
-from .base import given
+from .base import Family
 
-_Row = tuple[str, dict[str, str]]
+_Source = str | Callable[[Any], Any]  # the path of an attribute, or a function of the distribution
+_Row = tuple[str, dict[str, _Source]]
 
 
-def _same(*names: str) -> dict[str, str]:
+def _same(*names: str) -> dict[str, _Source]:
     return {name: name for name in names}
+
+
+def _or_exp(name: str) -> _Source:
+    """A positive parameter that may be given by its logarithm."""
+
+    def read(x: Any) -> Any:
+        value = getattr(x, name)
+        return jnp.exp(getattr(x, f"log_{name}")) if value is None else value
+
+    return read
+
+
+def _image(base: str, bijection: str, **attributes: _Source) -> _Row:
+    """The image of a member of `base` under a bijection."""
+
+    def member(x: Any) -> Any:
+        return _made((base, attributes), x)
+
+    return "Transformed", {"base": member, "bijection": lambda x: bijection}
+
+
+def _loc(x: Any) -> Any:
+    """The mean of a multivariate normal one, which may be None or have a last axis of length 1."""
+    loc = jnp.zeros(()) if x.loc is None else jnp.asarray(x.loc)
+    return jnp.broadcast_to(loc, (*loc.shape[:-1], *x.event_shape))
 
 
 _SCALE, _BOTH = _same("scale"), _same("loc", "scale")
@@ -41,7 +67,7 @@ _SHARED: dict[str, _Row] = {
 
 
 # Families of odds, with their other parameters. They hold probabilities or logits.
-_ODDS: dict[str, dict[str, str]] = {
+_ODDS: dict[str, dict[str, _Source]] = {
     "Bernoulli": {},
     "Binomial": _same("total_count"),
     "ContinuousBernoulli": {},
@@ -51,11 +77,26 @@ _ODDS: dict[str, dict[str, str]] = {
     "OneHotCategorical": {},
     "Multinomial": _same("total_count"),
 }
+# Distributions over actions that are categorical ones.
+_CHOICES = ("Softmax", "Greedy", "EpsilonGreedy")
+_COVARIANCE: _Row = ("MultivariateNormal", {"loc": _loc, "covariance_matrix": "covariance()"})
+_OF_GAMMA: _Row = (
+    "NegativeBinomial", {"total_count": "concentration", "logits": lambda x: -jnp.log(x.rate)}
+)  # fmt: skip
 _NUMPYRO: dict[str, _Row] = {
     **_SHARED,
+    "BetaProportion": _SHARED["Beta"],
+    "GammaPoisson": _OF_GAMMA,
+    "NegativeBinomial2": _OF_GAMMA,
+    "LogUniform": _image(
+        "Uniform", "exp", low=lambda x: jnp.log(x.low), high=lambda x: jnp.log(x.high)
+    ),
+    "WishartCholesky": _image(
+        "Wishart", "cholesky", df="concentration", scale_tril="scale_tril"
+    ),
     "InverseGamma": ("InverseGamma", {"concentration": "concentration", "scale": "rate"}),
     "Pareto": ("Pareto", _same("scale", "alpha")),
-    "MultivariateNormal": ("MultivariateNormal", _same("loc", "scale_tril")),
+    "MultivariateNormal": ("MultivariateNormal", {"loc": _loc, "scale_tril": "scale_tril"}),
     "LowRankMultivariateNormal": ("MultivariateNormal", _same("loc", "cov_factor", "cov_diag")),
     "Wishart": (
         "Wishart", {"df": "base_dist.concentration", "scale_tril": "base_dist.scale_tril"}
@@ -63,6 +104,22 @@ _NUMPYRO: dict[str, _Row] = {
 }  # fmt: skip
 _TFP: dict[str, _Row] = {
     **_SHARED,
+    "Gamma": ("Gamma", {"concentration": "concentration", "rate": _or_exp("rate")}),
+    "Poisson": ("Poisson", {"rate": _or_exp("rate")}),
+    "Chi": _image("Chi2", "sqrt", df="df"),
+    "ExpGamma": _image("Gamma", "log", concentration="concentration", rate=_or_exp("rate")),
+    "ExpInverseGamma": _image(
+        "InverseGamma", "log", concentration="concentration", scale=_or_exp("scale")
+    ),
+    "LogitNormal": _image("Normal", "sigmoid", **_BOTH),
+    "ProbitBernoulli": ("Bernoulli", {"probs": "probs_parameter()"}),
+    "SphericalUniform": (
+        "VonMisesFisher",
+        {
+            "mean_direction": lambda x: jnp.eye(x.event_shape[-1])[0],
+            "concentration": lambda x: jnp.zeros(x.batch_shape),
+        },
+    ),
     "InverseGamma": ("InverseGamma", _same("concentration", "scale")),
     "Pareto": ("Pareto", {"scale": "scale", "alpha": "concentration"}),
     "InverseGaussian": ("InverseGaussian", _same("loc", "concentration")),
@@ -70,14 +127,15 @@ _TFP: dict[str, _Row] = {
     "PowerSpherical": ("PowerSpherical", _same("mean_direction", "concentration")),
     "WishartTriL": ("Wishart", _same("df", "scale_tril")),
     "MultivariateNormalDiag": (
-        "MultivariateNormal", {"loc": "loc", "scale_diag": "scale.diag_part()"}
+        "MultivariateNormal", {"loc": _loc, "scale_diag": "scale.diag_part()"}
     ),
     "MultivariateNormalTriL": (
-        "MultivariateNormal", {"loc": "loc", "scale_tril": "scale.to_dense()"}
+        "MultivariateNormal", {"loc": _loc, "scale_tril": "scale.to_dense()"}
     ),
-    "MultivariateNormalFullCovariance": (
-        "MultivariateNormal", {"loc": "loc", "covariance_matrix": "covariance()"}
-    ),
+    "MultivariateNormalFullCovariance": _COVARIANCE,
+    "MultivariateNormalLinearOperator": _COVARIANCE,
+    "MultivariateNormalDiagPlusLowRank": _COVARIANCE,
+    "MultivariateNormalDiagPlusLowRankCovariance": _COVARIANCE,
 }  # fmt: skip
 _DISTRAX: dict[str, _Row] = {
     **{name: _SHARED[name] for name in ("Normal", "Laplace", "Gumbel", "Gamma", "Dirichlet")},
@@ -89,6 +147,8 @@ _DISTRAX: dict[str, _Row] = {
     "MultivariateNormalFullCovariance": (
         "MultivariateNormal", _same("loc", "covariance_matrix")
     ),
+    "MultivariateNormalDiagPlusLowRank": _COVARIANCE,
+    "MultivariateNormalFromBijector": _COVARIANCE,
 }  # fmt: skip
 _TABLES = {"numpyro": _NUMPYRO, "tensorflow_probability": _TFP, "distrax": _DISTRAX}
 # The attributes of a distribution over several independent ones.
@@ -96,6 +156,14 @@ _INDEPENDENT = {
     "numpyro": ("base_dist", "reinterpreted_batch_ndims"),
     "tensorflow_probability": ("distribution", "reinterpreted_batch_ndims"),
     "distrax": ("distribution", "reinterpreted_batch_ndims"),
+}
+# Those of an image under a bijection.
+_TRANSFORMED = {
+    "TransformedDistribution": {
+        "numpyro": ("base_dist", "transforms"),
+        "tensorflow_probability": ("distribution", "bijector"),
+    },
+    "Transformed": {"distrax": ("distribution", "bijector")},
 }
 
 
@@ -109,19 +177,16 @@ def adapted(name: str, x: Any) -> Any:
     if package not in _TABLES:
         return x
     if kind.__name__ == "Independent":
-        base, count = _INDEPENDENT[package]
-        return _ours("Independent")(adapted(name, getattr(x, base)), int(getattr(x, count)))
+        base, count = (getattr(x, key) for key in _INDEPENDENT[package])
+        base, count = adapted(name, base), int(count)
+        return _ours("Independent")(base, count) if count else base
     if kind.__name__ == "ExpandedDistribution":  # of numpyro
-        base = adapted(name, x.base_dist)
-        fields = {f.name: (f, value) for f, value in given(base)}
-        full = {
-            key: jnp.broadcast_to(value, (*x.batch_shape, *_event(f, value)))
-            for key, (f, value) in fields.items()
-        }
-        return dataclasses.replace(base, **full)
+        return _expanded(name, adapted(name, x.base_dist), x.batch_shape)
+    if package in _TRANSFORMED.get(kind.__name__, ()):
+        base, map = (getattr(x, key) for key in _TRANSFORMED[kind.__name__][package])
+        return _ours("Transformed")(adapted(name, base), Bijection(map))
     if kind.__name__ in _TABLES[package]:
-        ours, attributes = _TABLES[package][kind.__name__]
-        return _ours(ours)(**{key: _read(x, path) for key, path in attributes.items()})
+        return _made(_TABLES[package][kind.__name__], x)
     found = _odds(package, x)
     if found is None:
         known = ", ".join(sorted(_known(package)))
@@ -132,15 +197,47 @@ def adapted(name: str, x: Any) -> Any:
     return found
 
 
-def _event(field: dataclasses.Field, value: Any) -> tuple[int, ...]:
-    shape = jnp.shape(value)
-    return shape[len(shape) - field.metadata["event_ndim"] :]
+class Bijection:
+    """Another package's bijection: equal to one that is equal to it by their rules."""
+
+    def __init__(self, theirs: Any):
+        self.theirs = tuple(theirs) if isinstance(theirs, list) else theirs
+
+    def __hash__(self) -> int:
+        return hash(type(self.theirs))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Bijection) or type(self.theirs) is not type(other.theirs):
+            return False
+        try:  # of parameters under jit they can't tell
+            same = self.theirs is other.theirs or self.theirs == other.theirs
+            if not same and hasattr(self.theirs, "same_as"):  # of distrax
+                same = getattr(self.theirs, "same_as")(other.theirs)  # noqa: B009
+            return bool(same)
+        except Exception:
+            return False
+
+    def __repr__(self) -> str:
+        return repr(self.theirs)
+
+
+def _expanded(name: str, base: Any, batch: tuple[int, ...]) -> Any:
+    """A member or a noun with a batch shape that its own broadcasts to."""
+    if isinstance(base, Family):
+        base = base.checked(name)
+        widest = max((x.dtype for x in jax.tree.leaves(base)), key=lambda dtype: dtype.itemsize)
+        return base.full(batch, widest)
+    return jax.tree.map(
+        lambda x: jnp.broadcast_to(x, (*batch, x.shape[-1])) if jnp.ndim(x) else x, base
+    )
 
 
 def _odds(package: str, x: Any) -> Any:
     kind = type(x).__name__
     for ours, others in _ODDS.items():
-        if package == "numpyro" and kind in (f"{ours}Probs", f"{ours}Logits"):
+        if ours == "Categorical" and package == "distrax" and kind in _CHOICES:
+            form = "probs" if getattr(x, "_logits", None) is None else "logits"
+        elif package == "numpyro" and kind in (f"{ours}Probs", f"{ours}Logits"):
             form = kind.removeprefix(ours).lower()
         elif package != "numpyro" and kind == ours:
             form = "probs" if getattr(x, "_logits", None) is None else "logits"
@@ -153,7 +250,15 @@ def _odds(package: str, x: Any) -> Any:
 
 def _known(package: str) -> list[str]:
     forms = ("Probs", "Logits") if package == "numpyro" else ("",)
-    return [*_TABLES[package], "Independent", *(name + form for name in _ODDS for form in forms)]
+    images = [kind for kind, of in _TRANSFORMED.items() if package in of]
+    choices = _CHOICES if package == "distrax" else ()
+    return [
+        *_TABLES[package],
+        "Independent",
+        *images,
+        *choices,
+        *(name + form for name in _ODDS for form in forms),
+    ]
 
 
 def _ours(name: str) -> Callable[..., Any]:
@@ -162,7 +267,14 @@ def _ours(name: str) -> Callable[..., Any]:
     return getattr(families, name)
 
 
-def _read(x: Any, path: str) -> Any:
+def _made(row: _Row, x: Any) -> Any:
+    ours, attributes = row
+    return _ours(ours)(**{key: _read(x, source) for key, source in attributes.items()})
+
+
+def _read(x: Any, path: _Source) -> Any:
+    if not isinstance(path, str):
+        return path(x)
     for part in path.split("."):
         x = getattr(x, part.removesuffix("()"))
         x = x() if part.endswith("()") else x

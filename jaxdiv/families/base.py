@@ -135,6 +135,11 @@ class Family(Expectations, abc.ABC):
                     worst = known[~np.asarray(inside)].reshape(-1)[0]
                     raise ValueError(f"{name}.{field.name} must be {domain.text}, but is {worst}")
             needed = field.metadata["event_ndim"]
+            if 0 in value.shape[value.ndim - needed :]:
+                raise ValueError(
+                    f"{name}.{field.name} must have 1 entry or more along its last "
+                    f"{'axis' if needed == 1 else 'axes'}, but has shape {value.shape}"
+                )
             if value.ndim < needed:
                 raise ValueError(
                     f"{name}.{field.name} must have at least {needed} "

@@ -18,7 +18,7 @@ def as_member(name: str, value: Any) -> Family:
     """A checked member, its parameters arrays."""
     if not isinstance(value, Family):
         raise TypeError(
-            f"{name} must be a member of a family, as the other argument is one, but is a "
+            f"{name} must be a member of a family, such as Normal(0.0, 1.0), but is a "
             f"{type(value).__name__}"
         )
     return value.checked(name)
@@ -48,11 +48,14 @@ def members(p: Any, q: Any) -> tuple[Family, Family]:
     except ValueError:
         text = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"batch shapes must broadcast, but are {text}") from None
+    dtype = compute_dtype(p, q)
+    p, q = p.full(batch, dtype), q.full(batch, dtype)
+    if type(p) is not type(q):  # a member that also is one of another family
+        p, q = p.like(q), q.like(p)
     events = p.event_shape(), q.event_shape()
     if events[0] != events[1]:
         raise ValueError(f"events must have one shape, but are p {events[0]} and q {events[1]}")
-    dtype = compute_dtype(p, q)
-    return p.full(batch, dtype), q.full(batch, dtype)
+    return p, q
 
 
 def scalar(value: Any, like: Family) -> Array:

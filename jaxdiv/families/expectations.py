@@ -122,6 +122,14 @@ class Expectations:
         """E[sin x]."""
         self.missing("the expectation of sin x")
 
+    def mean_outer(self) -> Array:
+        """E[x x^T] of vectors."""
+        self.missing("the expectation of x x^T")
+
+    def mean_log_det(self) -> Array:
+        """E[log det x] of matrices."""
+        self.missing("the expectation of log det x")
+
     def log_mass(self, x: int) -> Array:
         """log of the probability of a count, 0 or 1."""
         self.missing("the probability of a count")

@@ -22,6 +22,8 @@ _STATISTICS: dict[str, tuple[tuple[str, ...], Callable[..., Array]]] = {
     "|x - c|": (("c",), lambda p, c: p.mean_distance(c, jnp.ones_like(c))),
     "cos x": ((), lambda p: p.mean_cos()),
     "sin x": ((), lambda p: p.mean_sin()),
+    "x x^T": ((), lambda p: p.mean_outer()),
+    "log det x": ((), lambda p: p.mean_log_det()),
     "exp(t x)": (("t",), lambda p, t: jnp.exp(t * p.mean() + p.cumulant(t))),
 }
 
@@ -31,7 +33,8 @@ def expectation(p: Any, statistic: str, **parameters: Any) -> Array:
 
     `statistic` is one of "x", "x^2", "(x - E[x])^2", "1 / x", "x^k", "log x", "log(1 - x)",
     "|x - c|", "cos x", "sin x" and "exp(t x)"; k, c and t are keywords, which broadcast with the
-    batch of p. +inf where the integral diverges.
+    batch of p. +inf where the integral diverges. Of vectors and matrices they are elementwise, and
+    there is "x x^T" of the former, (*batch, n, n), and "log det x" of the latter.
 
     ValueError for an unknown statistic or a parameter outside its domain, TypeError for keywords
     that the statistic doesn't have, NotImplementedError where there is no closed form. Those of

@@ -134,7 +134,8 @@ class Pair:
         views = self._views()
         if views is None:
             raise NotImplementedError(
-                f"the integral of p^alpha q^(1-alpha) of {self.names} has no closed form here"
+                f"the integral of p^alpha q^(1-alpha) of {self.names} has no closed form "
+                "here; the mean of (p(x)/q(x))^alpha over draws x from q estimates it"
             )
         p, q = views[0].core, views[1].core
         if type(p).jensen is not Family.jensen:
@@ -179,7 +180,7 @@ class Pair:
                 return cores.p.squared_fisher_rao(cores.q)
         raise NotImplementedError(
             f"the Fisher-Rao distance of {self.names} has no closed form here: geodesics of their "
-            "Fisher metric are not known"
+            "Fisher metric are not known; near p = q it is the root of jeffreys_divergence"
         )
 
     def check_kl(self) -> None:
