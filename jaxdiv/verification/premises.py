@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Literal
 
 from .arithmetic import Bounds, Expansion, evaluate, program, same, same_scalar, symmetric
 
@@ -242,7 +243,7 @@ def sign(
 
 
 Boxes = tuple[np.ndarray, np.ndarray, np.ndarray]
-_FEW = 600  # boxes that Python evaluates sooner than XLA compiles
+_FEW = 6000  # boxes that Python evaluates sooner than XLA compiles
 
 
 def _few_boxes(g: Scalar, smooth_of: Scalar | None, low: float, high: float) -> Boxes | None:
@@ -297,17 +298,28 @@ _SMOOTH = frozenset(
 
 @functools.lru_cache(maxsize=256)
 def _elementary(f: Scalar) -> bool:
-    """Whether a function is made of primitives that are smooth wherever they are finite."""
+    """Whether a function is made of primitives that are smooth wherever they are finite.
 
-    def smooth(jaxpr: Any) -> bool:
+    What is computed of constants alone may be anything.
+    """
+
+    def smooth(jaxpr: Any, varying: list[bool]) -> bool:
+        moving = {x for x, moves in zip(jaxpr.invars, varying, strict=True) if moves}
         for eqn in jaxpr.eqns:
-            inner = eqn.params.get("jaxpr")
-            if eqn.primitive.name not in _SMOOTH or (inner and not smooth(inner.jaxpr)):
+            moves = [not isinstance(x, Literal) and x in moving for x in eqn.invars]
+            if not any(moves):
+                continue
+            floats = all(np.issubdtype(x.aval.dtype, np.floating) for x in eqn.outvars)
+            if eqn.primitive.name not in _SMOOTH or not floats:
                 return False
+            inner = eqn.params.get("jaxpr")
+            if inner and not smooth(inner.jaxpr, moves):
+                return False
+            moving.update(eqn.outvars)
         return True
 
     with jax.enable_x64(True):
-        return smooth(jax.make_jaxpr(f)(1.0).jaxpr)
+        return smooth(jax.make_jaxpr(f)(1.0).jaxpr, [True])
 
 
 def _exact(function: Scalar | None, at: Expansion) -> bool:
