@@ -152,6 +152,39 @@ class Sign(Premise):
         return super().to_dict() | {"exact": self.exact, "ends": list(self.ends), "boxes": boxes}
 
 
+@dataclasses.dataclass(frozen=True)
+class Shown(Premise):
+    """A premise that was checked elsewhere, without its functions: it can be pickled."""
+
+    what: str
+    said: str
+    short: str
+    holds: bool
+    numbers: dict[str, Any] = dataclasses.field(repr=False)
+
+    def check(self) -> bool:
+        """What the check said."""
+        return self.holds
+
+    def describe(self) -> str:
+        """The fact and how it is shown."""
+        return self.said
+
+    def brief(self) -> str:
+        """The same in a few words."""
+        return self.short
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers of the premise that was checked."""
+        return self.numbers
+
+
+def shown(premise: Premise) -> Shown:
+    """A premise, checked, for another process."""
+    said, short = premise.describe(), premise.brief()
+    return Shown(premise.what, said, short, premise.checked, premise.to_dict())
+
+
 def _lead(expansion: str) -> str:
     return expansion.split(" + ")[0] + (" + ..." if " + " in expansion else "")
 
