@@ -5,7 +5,6 @@ import importlib
 import json
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .._files import InputError, check_distributions, read_rows
@@ -97,8 +96,7 @@ def run(arguments) -> int:
         except (TypeError, ValueError) as error:
             raise InputError(str(error)) from None
         points = _points(arguments, rows)
-        seed = arguments.seed or 0
-        reports = _verify(subjects, points, device, seed, quiet=arguments.json)
+        reports = _verify(subjects, points, device, arguments, rows)
         if arguments.report:
             from ..verification.markdown import write_report
 
@@ -196,13 +194,15 @@ def _points(arguments, rows):
     )
 
 
-def _verify(subjects, points, device, seed: int, quiet: bool):
-    """A report each, on two threads: one traces while the other compiles."""
-    import jax
+def _verify(subjects, points, device, arguments, rows):
+    """A report each; with several cores, another process does its share of the catalogue."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from .. import verification
+    from .._catalogue import CATALOGUE
+    from ..families.catalogue import FamilyEntry
+    from . import _processes
 
     console = Console(stderr=True)
     bar = Progress(
@@ -211,25 +211,59 @@ def _verify(subjects, points, device, seed: int, quiet: bool):
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        disable=quiet or not console.is_terminal,
+        disable=arguments.json or not console.is_terminal,
     )
-    double = str(points.dtype) == "float64"
 
     def one(subject):
-        # Threads do not inherit JAX's contexts.
-        with jax.default_device(device), jax.enable_x64(double):
-            report = verification.verify(
-                subject, points=points, count=points.count, seed=seed, dtype=points.dtype,
-                progress=lambda text: bar.update(task, description=text),
-            )  # fmt: skip
-        bar.advance(task)
-        return report
+        return verification.verify(
+            subject, points=points, count=points.count, seed=arguments.seed or 0,
+            dtype=points.dtype, progress=lambda text: bar.update(task, description=text),
+        )  # fmt: skip
 
-    with bar, ThreadPoolExecutor(2) as pool:
+    def name(subject) -> str | None:
+        """What another process knows it by; a device that is no CPU is not for two."""
+        if device.platform != "cpu":
+            return None
+        if isinstance(subject, str | FamilyEntry):
+            return getattr(subject, "name", subject)
+        entry = subject.function
+        return entry.name if CATALOGUE.get(subject.name) is entry else None
+
+    def together(subject):
+        divergence = getattr(subject, "divergence", None)
+        return name(subject) if divergence is None else type(divergence)
+
+    given = ("size", "points", "seed", "dtype", "input", "logits")
+    away = _Away({key: getattr(arguments, key) for key in given}, rows)
+    with bar:
         task = bar.add_task("", total=len(subjects))
-        # The last of the catalogue take longest: begun first, they leave no thread idle.
-        pending = [pool.submit(one, subject) for subject in reversed(subjects)]
-        return [future.result() for future in reversed(pending)]
+        return _processes.shared(
+            one, away, subjects, together=together, begin=name, done=lambda: bar.advance(task)
+        )
+
+
+class _Away:
+    """Verifies a name of the catalogue in another process, on its CPU."""
+
+    def __init__(self, given, rows):
+        self._arguments, self._rows, self._made = argparse.Namespace(**given), rows, None
+
+    def __call__(self, name: str):
+        import jax
+
+        from .. import verification
+        from . import _compiled
+
+        with jax.enable_x64(self._arguments.dtype == "float64"):
+            if self._made is None:
+                jax.config.update("jax_platforms", "cpu")
+                _compiled.keep()
+                self._made = _points(self._arguments, self._rows)
+            points = self._made
+            return verification.verify(
+                _subject(name), points=points, count=points.count,
+                seed=self._arguments.seed or 0, dtype=points.dtype,
+            ).settled()  # fmt: skip
 
 
 def _print(reports, points, only_families: bool) -> None:

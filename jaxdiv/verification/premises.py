@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Literal
 
 from .arithmetic import Bounds, Expansion, evaluate, program, same, same_scalar, symmetric
 
@@ -151,6 +152,39 @@ class Sign(Premise):
         return super().to_dict() | {"exact": self.exact, "ends": list(self.ends), "boxes": boxes}
 
 
+@dataclasses.dataclass(frozen=True)
+class Shown(Premise):
+    """A premise that was checked elsewhere, without its functions: it can be pickled."""
+
+    what: str
+    said: str
+    short: str
+    holds: bool
+    numbers: dict[str, Any] = dataclasses.field(repr=False)
+
+    def check(self) -> bool:
+        """What the check said."""
+        return self.holds
+
+    def describe(self) -> str:
+        """The fact and how it is shown."""
+        return self.said
+
+    def brief(self) -> str:
+        """The same in a few words."""
+        return self.short
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers of the premise that was checked."""
+        return self.numbers
+
+
+def shown(premise: Premise) -> Shown:
+    """A premise, checked, for another process."""
+    said, short = premise.describe(), premise.brief()
+    return Shown(premise.what, said, short, premise.checked, premise.to_dict())
+
+
 def _lead(expansion: str) -> str:
     return expansion.split(" + ")[0] + (" + ..." if " + " in expansion else "")
 
@@ -242,7 +276,7 @@ def sign(
 
 
 Boxes = tuple[np.ndarray, np.ndarray, np.ndarray]
-_FEW = 600  # boxes that Python evaluates sooner than XLA compiles
+_FEW = 6000  # boxes that Python evaluates sooner than XLA compiles
 
 
 def _few_boxes(g: Scalar, smooth_of: Scalar | None, low: float, high: float) -> Boxes | None:
@@ -297,17 +331,28 @@ _SMOOTH = frozenset(
 
 @functools.lru_cache(maxsize=256)
 def _elementary(f: Scalar) -> bool:
-    """Whether a function is made of primitives that are smooth wherever they are finite."""
+    """Whether a function is made of primitives that are smooth wherever they are finite.
 
-    def smooth(jaxpr: Any) -> bool:
+    What is computed of constants alone may be anything.
+    """
+
+    def smooth(jaxpr: Any, varying: list[bool]) -> bool:
+        moving = {x for x, moves in zip(jaxpr.invars, varying, strict=True) if moves}
         for eqn in jaxpr.eqns:
-            inner = eqn.params.get("jaxpr")
-            if eqn.primitive.name not in _SMOOTH or (inner and not smooth(inner.jaxpr)):
+            moves = [not isinstance(x, Literal) and x in moving for x in eqn.invars]
+            if not any(moves):
+                continue
+            floats = all(np.issubdtype(x.aval.dtype, np.floating) for x in eqn.outvars)
+            if eqn.primitive.name not in _SMOOTH or not floats:
                 return False
+            inner = eqn.params.get("jaxpr")
+            if inner and not smooth(inner.jaxpr, moves):
+                return False
+            moving.update(eqn.outvars)
         return True
 
     with jax.enable_x64(True):
-        return smooth(jax.make_jaxpr(f)(1.0).jaxpr)
+        return smooth(jax.make_jaxpr(f)(1.0).jaxpr, [True])
 
 
 def _exact(function: Scalar | None, at: Expansion) -> bool:

@@ -1,21 +1,24 @@
 """Compiled programs of verification, and where the command line keeps them between runs.
 
-JAX's own persistent cache saves compilation, not tracing, which takes as long. So programs of the
-catalogue are also kept exported: a file holds the traced program of one function, shape and dtype.
-Its name is a hash of the sources of jaxdiv, of JAX's version and of all else that the program
-depends on, so that nothing stale is ever found.
+JAX's own persistent cache saves compilation, not tracing and lowering, which take as long. So the
+executables of the catalogue's programs are also kept, a file each. Its name is a hash of the
+sources of jaxdiv, of JAX's versions, of the machine, and of all else that the program depends on,
+so that nothing stale is ever found, nor what another processor was compiled for.
 """
 
 import functools
 import hashlib
 import os
+import pickle
+import platform
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-from jax import Array, export
+import jaxlib
+from jax import Array
 from jax.core import Tracer
 
 # Small batches: the optimisations of LLVM would take longer than all that the program does.
@@ -55,17 +58,18 @@ class Program:
     def _compiled(self, args: tuple[Array | None, ...], key: Any) -> Callable[..., Any]:
         small = sum(x.size for x in args if x is not None) <= _SMALL
         options = _QUICKLY if self._quickly and small else {}
-        traced = jax.jit(self._function)
+        path, device = None, key[1]
         if _folder is not None and self._tag is not None:
-            platform = key[1].platform
-            said = (self._tag, key[0], key[2], platform, jax.__version__, _sources())
+            where = device.platform, device.device_kind, device.id
+            said = (self._tag, key[0], key[2], options, where, _machine(), _sources())
             path = _folder / f"{hashlib.sha256(repr(said).encode()).hexdigest()[:32]}.program"
-            exported = _read(path)
-            if exported is None:
-                exported = export.export(traced, platforms=[platform])(*args)
-                _write(path, exported.serialize())
-            traced = jax.jit(exported.call)
-        return traced.lower(*args).compile(options)
+            found = _read(path, device)
+            if found is not None:
+                return found
+        compiled = jax.jit(self._function).lower(*args).compile(options)
+        if path is not None:
+            _write(path, compiled)
+        return compiled
 
 
 @functools.cache
@@ -76,21 +80,45 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> export.Exported | None:
+@functools.cache
+def _machine() -> tuple[str, ...]:
+    """What executables are made for, and by: a processor with other instructions can't run them."""
     try:
-        return export.deserialize(bytearray(path.read_bytes()))
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    flags = next((x for x in lines if x.lower().startswith(("flags", "features"))), "")
+    options = os.environ.get("XLA_FLAGS", "")
+    known = platform.machine(), platform.processor(), flags, options
+    return *known, jax.__version__, jaxlib.__version__
+
+
+def _read(path: Path, device: Any) -> Callable[..., Any] | None:
+    from jax.experimental import serialize_executable
+
+    try:
+        parts = pickle.loads(path.read_bytes())
+        return serialize_executable.deserialize_and_load(
+            *parts, backend=device.client, execution_devices=[device]
+        )
     except FileNotFoundError:
         return None
     except Exception:  # a damaged file is as good as none, and will be replaced
         return None
 
 
-def _write(path: Path, content: bytes | bytearray) -> None:
+def _write(path: Path, compiled: Any) -> None:
     """Whole or not at all: other processes may be reading."""
+    from jax.experimental import serialize_executable
+
+    try:
+        content = pickle.dumps(serialize_executable.serialize(compiled))
+    except Exception:  # not every platform can: the program is compiled anew next time
+        return
     try:
         handle, name = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
         os.replace(name, path)
     except OSError:
-        pass  # a full disk or a folder that is gone: the program is traced anew next time
+        pass  # a full disk or a folder that is gone: as above

@@ -5,7 +5,8 @@ import html
 import json
 from typing import Any
 
-from .verdict import Finding, Sample
+from .premises import shown
+from .verdict import Certificate, Finding, Sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,20 @@ class Report:
                 return found
         known = ", ".join(dict.fromkeys(repr(f.claim) for f in self.findings))
         raise KeyError(f"{self.name} has no finding {claim!r}; there are {known}")
+
+    def settled(self) -> "Report":
+        """The same with every premise checked and without its functions: it can be pickled."""
+
+        def settle(finding: Finding) -> Finding:
+            evidence = finding.evidence
+            if not isinstance(evidence, Certificate):
+                return finding
+            premises = tuple(map(shown, evidence.premises))
+            return dataclasses.replace(
+                finding, evidence=dataclasses.replace(evidence, premises=premises)
+            )
+
+        return dataclasses.replace(self, findings=tuple(map(settle, self.findings)))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists."""

@@ -88,51 +88,64 @@ class Subject:
     def values(self) -> Callable[..., Array]:
         """`value`, compiled where the function can be traced."""
         if self.traceable:
-            return self._charted(self.value, "values")
+            return self._charted(_value, "values")
         return lambda chart, p, q, mask=None: jnp.asarray(
             np.asarray(self.value(chart, p, q)), p.dtype
         )
 
     @functools.cached_property
+    def searched(self) -> Callable[..., Array]:
+        """The same for a search, which looks at more than roundings, compiled sooner."""
+        return self._charted(_value, "searched", quickly=True) if self.traceable else self.values
+
+    @functools.cached_property
     def applied(self) -> Callable[..., tuple[Array, Array]]:
         """The gradient by q, (m, n), and the Hessian by q applied to directions, (k, m, n)."""
-
-        def applied(chart: str, p: Array, q: Array, mask: Array | None, directions: Array):
-            def slope(q: Array) -> Array:
-                return jax.grad(lambda q: jnp.sum(self.value(chart, p, q, mask)))(q)
-
-            # Mapped over the directions alone: what doesn't depend on them is computed once.
-            along = jax.vmap(lambda v: jax.jvp(slope, (q,), (v,)), out_axes=(None, 0))
-            return along(directions)
-
-        return self._charted(applied, "applied", quickly=True)
+        return self._charted(_applied, "applied", quickly=True)
 
     @functools.cached_property
     def third(self) -> Callable[..., Array]:
         """The third derivative by q, twice applied to ones, of rows of probabilities."""
-
-        def third(p: Array, q: Array, mask: Array | None = None) -> Array:
-            one = jnp.ones_like(q)
-
-            def slope(q: Array) -> Array:
-                return jax.grad(lambda q: jnp.sum(self.value(CHARTS[0], p, q, mask)))(q)
-
-            def bend(q: Array) -> Array:
-                return jax.jvp(slope, (q,), (one,))[1]
-
-            return jax.jvp(bend, (q,), (one,))[1]
-
-        return Program(third, self._tagged("third"), quickly=True)
+        third = self._charted(_third, "third", quickly=True)
+        return lambda *args: third(CHARTS[0], *args)
 
     def _charted(self, function: Callable[..., Any], name: str, *, quickly: bool = False):
-        """A program for either chart, which is the first argument."""
+        """A program for either chart, which is the first argument, of `function(value, ...)`.
+
+        Its parameter is an argument, as it is of what a verb compiles, so that divergences that
+        differ in it alone share the program.
+        """
+        if self._parameter is not None:
+            tree, parameter = self._parameter
+            tag = self._tagged()
+
+            def run(chart: str, p: Array, *args: Array | None) -> Any:
+                program = _of_parameter(tree, function, chart, tag and repr((name, chart)), quickly)
+                return program(p, jnp.full_like(p, parameter, shape=()), *args)
+
+            return run
         programs = {
             chart: Program(
-                functools.partial(function, chart), self._tagged(name, chart), quickly=quickly
+                functools.partial(function, functools.partial(self.value, chart)),
+                self._tagged(name, chart),
+                quickly=quickly,
             )
             for chart in CHARTS
         }
         return lambda chart, *args: programs[chart](*args)
+
+    @functools.cached_property
+    def _parameter(self) -> tuple[Any, float] | None:
+        """The structure and the only parameter of a divergence, of which its verb is a line."""
+        entry, divergence = self.function, self.divergence
+        if not isinstance(entry, Entry) or divergence is None:
+            return None
+        leaves, tree = jax.tree.flatten(divergence.specialise())
+        if len(leaves) != 1 or not isinstance(leaves[0], float):
+            return None
+        rows = jnp.full((2,), 0.5)
+        by_verb, by_object = (str(jax.make_jaxpr(f)(rows, rows)) for f in (entry, divergence))
+        return (tree, leaves[0]) if by_verb == by_object else None
 
     def _tagged(self, *names: str) -> str | None:
         """What a program computes, for good; None of what only this process knows."""
@@ -144,6 +157,50 @@ class Subject:
         given = (*vars(divergence).values(), *entry.parameters.values())
         shown = [(getattr(x, "__qualname__", x), type(x)) for x in given]
         return repr((entry.name, entry.verb.__name__, type(divergence), shown, names))
+
+
+def _value(value: Callable[..., Array], p: Array, q: Array, mask: Array | None = None) -> Array:
+    return value(p, q, mask)
+
+
+def _applied(
+    value: Callable[..., Array], p: Array, q: Array, mask: Array | None, directions: Array
+) -> tuple[Array, Array]:
+    def slope(q: Array) -> Array:
+        return jax.grad(lambda q: jnp.sum(value(p, q, mask)))(q)
+
+    # Mapped over the directions alone: what doesn't depend on them is computed once.
+    return jax.vmap(lambda v: jax.jvp(slope, (q,), (v,)), out_axes=(None, 0))(directions)
+
+
+def _third(value: Callable[..., Array], p: Array, q: Array, mask: Array | None = None) -> Array:
+    one = jnp.ones_like(q)
+
+    def slope(q: Array) -> Array:
+        return jax.grad(lambda q: jnp.sum(value(p, q, mask)))(q)
+
+    def bend(q: Array) -> Array:
+        return jax.jvp(slope, (q,), (one,))[1]
+
+    return jax.jvp(bend, (q,), (one,))[1]
+
+
+@functools.lru_cache(maxsize=256)
+def _of_parameter(
+    tree: Any, function: Callable[..., Any], chart: str, tag: str | None, quickly: bool
+) -> Program:
+    """The program of p, the parameter, q and the rest."""
+    noun = Probs if chart == CHARTS[0] else Logits
+
+    def with_parameter(p: Array, parameter: Array, *args: Any) -> Any:
+        divergence = jax.tree.unflatten(tree, [parameter])
+
+        def value(p: Array, q: Array, mask: Array | None) -> Array:
+            return divergence(noun(p), noun(q), where=mask)
+
+        return function(value, p, *args)
+
+    return Program(with_parameter, tag and repr((str(tree), tag)), quickly=quickly)
 
 
 @functools.lru_cache(maxsize=256)

@@ -327,7 +327,7 @@ def computed(subject: Subject) -> Callable[[Array, Array], Array]:
     def function(p: Array, q: Array) -> Array:
         shape = jnp.broadcast_shapes(p.shape, q.shape)
         rows = [jnp.broadcast_to(x, shape).reshape(-1, shape[-1]) for x in (p, q)]
-        return subject.values(CHARTS[0], *rows).reshape(shape[:-1])
+        return subject.searched(CHARTS[0], *rows).reshape(shape[:-1])
 
     return function
 
