@@ -225,7 +225,7 @@ def _verify(subjects, points, device, arguments, rows):
         if device.platform != "cpu":
             return None
         if isinstance(subject, str | FamilyEntry):
-            return getattr(subject, "name", subject)
+            return subject if isinstance(subject, str) else subject.name
         entry = subject.function
         return entry.name if CATALOGUE.get(subject.name) is entry else None
 

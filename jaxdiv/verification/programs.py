@@ -13,11 +13,11 @@ import pickle
 import platform
 import tempfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
-import jaxlib
 from jax import Array
 from jax.core import Tracer
 
@@ -90,7 +90,7 @@ def _machine() -> tuple[str, ...]:
     flags = next((x for x in lines if x.lower().startswith(("flags", "features"))), "")
     options = os.environ.get("XLA_FLAGS", "")
     known = platform.machine(), platform.processor(), flags, options
-    return *known, jax.__version__, jaxlib.__version__
+    return *known, version("jax"), version("jaxlib")
 
 
 def _read(path: Path, device: Any) -> Callable[..., Any] | None:
