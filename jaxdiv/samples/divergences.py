@@ -103,7 +103,9 @@ def _log_mean_power_over(t: Array, a: Array) -> Array:
     far = jnp.where(near, 1, a)
     shift = jax.lax.stop_gradient(jnp.max(jnp.where(near, 0, far * t)))
     shift = jnp.where(jnp.isfinite(shift), shift, 0)
-    whole = (shift + log1p(mean(expm1(jnp.where(near, 0, far * t) - shift)))) / far
+    # A mean that is multiplied by 1/n rounded may be below -1.
+    lost = jnp.maximum(mean(expm1(jnp.where(near, 0, far * t) - shift)), -1)
+    whole = (shift + log1p(lost)) / far
     return jnp.where(near, centre + cumulants, whole)
 
 
@@ -157,9 +159,9 @@ def knn_alpha(x: Any, y: Any, alpha: Scalar, k: int = 5) -> Array:
         # (exp(a u) - 1) / (a (a + 1)) with u = log(S) / a, smooth through a = 0.
         order = alpha - 1
         u = _log_power(_log_ratios(x, y, k), order, k)
-        return (
-            jnp.where(jnp.isfinite(u), u * expm1_over(order * u), expm1(order * u) / order) / alpha
-        )
+        fine = jnp.isfinite(u)
+        tied = expm1(order * u) / jnp.where(fine, 1, order)
+        return jnp.where(fine, u * expm1_over(order * u), tied) / alpha
 
     return arguments.batched(one, a, b)
 

@@ -48,10 +48,15 @@ def _plan(m: int, d: int, k: int) -> _Plan:
 
 
 def power_of_two(*values: Array) -> Array:
-    """What brings the largest entry near 1, exactly: squares then neither overflow nor vanish."""
+    """What brings the largest entry near the root of the largest number, exactly.
+
+    Sums of its squares then don't overflow, in up to 2^14 dimensions, and squares of what is far
+    smaller don't vanish.
+    """
     size = jnp.max(jnp.asarray([jnp.max(jnp.abs(lax.stop_gradient(v))) for v in values]))
-    limit = jnp.finfo(size.dtype).maxexp - 2
-    return jnp.ldexp(jnp.ones_like(size), jnp.clip(-jnp.frexp(size)[1], -limit, limit))
+    limit = jnp.finfo(size.dtype).maxexp
+    shift = limit // 2 - 8 - jnp.frexp(size)[1]
+    return jnp.ldexp(jnp.ones_like(size), jnp.clip(shift, 2 - limit, limit - 2))
 
 
 def _smallest(values: Array, count: int) -> tuple[Array, Array]:
@@ -138,7 +143,7 @@ def _search(
         count = min(k + 2, len(least))
         heights, best = _smallest(least, count)
         rest = heights[k + 1] if count == k + 2 else jnp.full(len(query), jnp.inf, x.dtype)
-        best = best[: k + 1].T
+        best, empty = best[: k + 1].T, jnp.isinf(heights[: k + 1]).T
         apart = (query[:, None, :, None] - bins[best]) * scale
         if chebyshev:
             values = jnp.max(jnp.abs(apart), 2)
@@ -146,7 +151,8 @@ def _search(
             values = jnp.sum(jnp.square(apart), 2)
         place = jnp.arange(plan.width, dtype=best.dtype)
         index = best[..., None] * plan.width + place[None, None]
-        wrong = (index >= m) | (index == own[:, None, None])
+        # A bin without points may have been chosen twice.
+        wrong = empty[..., None] | (index >= m) | (index == own[:, None, None])
         if groups is not None:
             theirs = jnp.pad(groups[1], (0, total - m))[index]
             wrong = wrong | (theirs != group[:, None, None])
@@ -194,7 +200,7 @@ def search(
         pair = (groups[0], groups[0]) if groups else None
         return _search(x, y, own, pair, k=k, chebyshev=chebyshev)
 
-    own = jnp.arange(len(x)) if y is None else jnp.full(len(x), -1)
+    own = jnp.arange(len(x), dtype=jnp.int32) if y is None else jnp.full(len(x), -1, jnp.int32)
     x = lax.stop_gradient(x)
     y = x if y is None else lax.stop_gradient(y)
     return run(x, y, own, *(() if groups is None else (groups,)))
@@ -236,7 +242,7 @@ def nearest_neighbours(
 
     Distances are formed by differences, (d + 2) / 2 ulp, and have derivatives by x and y (0 at a
     distance of 0); indices have none. Memory is a block of at most 64 points beside 2^20 / 64
-    others, and as many candidates. Coordinates that differ by less than 1e-19 (float64: 1e-154)
+    others, and as many candidates. Coordinates that differ by less than 1e-35 (float64: 1e-304)
     of the data's extent count as equal when neighbours are chosen.
 
     ValueError for k above the number of neighbours, NaN or infinities (NaN where they are
