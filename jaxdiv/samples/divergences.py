@@ -28,11 +28,12 @@ def mean(x: Array) -> Array:
 
 def _log_ratios(x: Array, y: Array, k: int) -> Array:
     """Logarithms of the estimates of p/q at the points of x: (n,)."""
-    return _compared(kth_apart(x, None, k), kth_apart(x, y, k), len(y))
+    return compared(kth_apart(x, None, k), kth_apart(x, y, k), len(y))
 
 
 @jax.jit
-def _compared(own: Array, other: Array, m: int) -> Array:
+def compared(own: Array, other: Array, m: int) -> Array:
+    """The same from points minus their k-th neighbours in x and in y."""
     n, d = own.shape
     ratio = jnp.log(jnp.asarray(m, own.dtype) / (n - 1))
     fine = arguments.finite(own, other)
@@ -133,7 +134,7 @@ def knn_renyi(x: Any, y: Any, alpha: Scalar, k: int = 5, *, base: float | None =
     order = _checked_order(alpha, k, 0, f"0 < alpha < k + 1 = {k + 1}", a.dtype) - 1
 
     def one(x: Array, y: Array) -> Array:
-        return _log_power(_log_ratios(x, y, k), order, k)
+        return log_power(_log_ratios(x, y, k), order, k)
 
     return arguments.batched(one, a, b) / log_base
 
@@ -158,7 +159,7 @@ def knn_alpha(x: Any, y: Any, alpha: Scalar, k: int = 5) -> Array:
     def one(x: Array, y: Array) -> Array:
         # (exp(a u) - 1) / (a (a + 1)) with u = log(S) / a, smooth through a = 0.
         order = alpha - 1
-        u = _log_power(_log_ratios(x, y, k), order, k)
+        u = log_power(_log_ratios(x, y, k), order, k)
         fine = jnp.isfinite(u)
         tied = expm1(order * u) / jnp.where(fine, 1, order)
         return jnp.where(fine, u * expm1_over(order * u), tied) / alpha
@@ -167,6 +168,6 @@ def knn_alpha(x: Any, y: Any, alpha: Scalar, k: int = 5) -> Array:
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _log_power(t: Array, order: Array, k: int) -> Array:
+def log_power(t: Array, order: Array, k: int) -> Array:
     """log(S) / (alpha - 1)."""
     return _log_mean_power_over(t, order) + _log_constant_over(k, order)

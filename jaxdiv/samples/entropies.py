@@ -1,5 +1,6 @@
 """Differential entropy from distances to k-th neighbours."""
 
+import functools
 import math
 from typing import Any
 
@@ -40,16 +41,13 @@ def knn_entropy(x: Any, k: int = 5, *, base: float | None = None) -> Array:
     """
     log_base = checks.check_base(base, True, "knn_entropy")
     points = arguments.as_points("x", x)
-    n, d = points.shape[-2:]
-    k = arguments.check_k(k, x=n - 1)
+    k = arguments.check_k(k, x=points.shape[-2] - 1)
+    return arguments.batched(lambda x: of_distances(kth_apart(x, None, k), k), points) / log_base
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def of_distances(apart: Array, k: int) -> Array:
+    """The estimate from points minus their k-th neighbours, (n, d)."""
+    n, d = apart.shape
     constant = digamma(n) - digamma(k) + log_ball(d)
-
-    def one(x: Array) -> Array:
-        return d * _mean_log(kth_apart(x, None, k)) + constant
-
-    return arguments.batched(one, points) / log_base
-
-
-@jax.jit
-def _mean_log(apart: Array) -> Array:
-    return mean(log_length(apart)) * arguments.finite(apart)
+    return (d * mean(log_length(apart)) + constant) * arguments.finite(apart)

@@ -33,8 +33,9 @@ def subsampled_error(
     Matching Estimators, 2008). Of degenerate statistics, as `mmd2` and `energy_distance` where
     p = q, whose variance falls as 1/n^2, it is an overestimate.
 
-    samples are (n, d) or (n,); `estimator` takes as many arrays (b, d) and returns a scalar, and is
-    traced: it may not read their values. Returns (estimate, standard error).
+    samples are (n, d) or (n,); `estimator` takes as many arrays (b, d) and returns an array, such
+    as several estimates at once, and is traced: it may not read values. Returns (estimate, standard
+    error) of the array's shape.
 
     ValueError for a fraction outside (0, 1), fewer than two subsamples or points, pairs that are
     none, and for what the estimator does not accept of b points.
@@ -72,5 +73,5 @@ def subsampled_error(
 
     values = lax.map(one, jax.random.split(key, count))
     share = parts[0] / sizes[0]
-    error = jnp.std(values, ddof=1) * (share / (1 - share)) ** 0.5
+    error = jnp.std(values, 0, ddof=1) * (share / (1 - share)) ** 0.5
     return estimator(*arrays), error
