@@ -88,11 +88,14 @@ def ksg_mutual_information(
 def mixed_mutual_information(x: Any, y: Any, k: int = 3, *, base: float | None = None) -> Array:
     """Estimate of I(X; Y) where x and y may be discrete, continuous, or a mixture of both.
 
-    log(n) + mean of psi(k_i) - log(n_x + 1) - log(n_y + 1), with n_x the number of other points at
-    |x_j - x_i| <= e_i and n_y the same of y, e_i the distance of (x_i, y_i) to its k-th neighbour
-    in the norm max(|x|, |y|), and k_i = k; where e_i = 0, k_i is the number of points there,
-    (x_i, y_i) among them. So ties are counted as what they are, atoms. Categories must be coded so
+    log(n) + mean of psi(k_i) - psi(n_x) - psi(n_y), with n_x the number of points, x_i among them,
+    at |x_j - x_i| < e_i and n_y the same of y, e_i the distance of (x_i, y_i) to its k-th neighbour
+    in the norm max(|x|, |y|), and k_i = k; where e_i = 0, k_i, n_x and n_y are the numbers of
+    points that coincide. So ties are counted as what they are, atoms. Categories must be coded so
     that different ones are far apart, as by whole numbers beside data of scale 1, or one-hot.
+
+    This is the authors' program. Algorithm 1 of the paper has log(n_x + 1) of counts at <= e_i: it
+    has the same limit, and a larger bias for small k.
 
     Shapes, units, derivatives and errors are those of `ksg_mutual_information`.
 
@@ -107,11 +110,15 @@ def mixed_mutual_information(x: Any, y: Any, k: int = 3, *, base: float | None =
     def one(x: Array, y: Array) -> Array:
         x, y = lax.stop_gradient(x), lax.stop_gradient(y)
         radius = jnp.maximum(*(z[:, -1] for z in _joint(x, y, k)))
-        together = others_within(jnp.concatenate([x, y], -1), radius, inclusive=True)
-        number = jnp.where(radius > 0, k, together + 1)
-        logs = [jnp.log((others_within(z, radius, inclusive=True) + 1).astype(x.dtype))
-                for z in (x, y)]  # fmt: skip
-        own = _psi(number, x.dtype) - logs[0] - logs[1]
+        # Within e_i but not at it, or at 0: <= 0 where e_i is 0, < e_i elsewhere.
+        tied = radius == 0
+        below = jnp.where(tied, 0, jnp.nextafter(radius, jnp.zeros_like(radius)))
+
+        def count(z: Array) -> Array:
+            return others_within(z, below, inclusive=True) + 1
+
+        number = jnp.where(tied, count(jnp.concatenate([x, y], -1)), k)
+        own = _psi(number, x.dtype) - _psi(count(x), x.dtype) - _psi(count(y), x.dtype)
         return (jnp.log(jnp.asarray(n, x.dtype)) + mean(own)) * arguments.finite(x, y)
 
     return arguments.batched(one, a, b) / log_base
