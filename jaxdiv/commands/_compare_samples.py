@@ -152,7 +152,8 @@ def _repeated(values: np.ndarray) -> int:
 def compare(arguments) -> tuple[dict[str, Any], tuple[np.ndarray, np.ndarray]]:
     """All that is printed, as plain data, and the points."""
     paths = (arguments.p, arguments.q)
-    p, q = _aligned(*(read(path, arguments.columns) for path in paths), paths)
+    both = [read(path, arguments.columns) for path in paths]
+    p, q = _aligned(both[0], both[1], paths)
     k, smallest = arguments.k, min(len(p), len(q))
     # A quarter of the points must have k neighbours, too.
     if k >= smallest // 4:
