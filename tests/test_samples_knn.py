@@ -119,21 +119,21 @@ def gaussian(d, m, s):
 
 @pytest.mark.slow
 def test_means_are_the_truth_on_gaussians():
-    """50 samples of 2000: within 3 standard errors, and 1e-2 for the bias that is left."""
-    d, m, s, n = 2, 0.5, 1.3, 2000
+    """40 samples of 3000, k = 2: within 3 standard errors, and 5e-3 for bias, of order k/n."""
+    d, m, s, n = 2, 0.5, 1.3, 3000
     rng = np.random.default_rng(0)
     kl, renyi, entropy = [], [], []
-    for _ in range(50):
+    for _ in range(40):
         x = rng.normal(size=(n, d)).astype(np.float32)
         y = (m + s * rng.normal(size=(n, d))).astype(np.float32)
-        kl.append(float(jd.samples.knn_kl(x, y)))
-        renyi.append(float(jd.samples.knn_renyi(x, y, 0.5)))
-        entropy.append(float(jd.samples.knn_entropy(x)))
+        kl.append(float(jd.samples.knn_kl(x, y, k=2)))
+        renyi.append(float(jd.samples.knn_renyi(x, y, 0.5, k=2)))
+        entropy.append(float(jd.samples.knn_entropy(x, k=2)))
     # -2 log of the integral of sqrt(p q), a product over dimensions.
     root = 2 * s / (1 + s * s)
     half = -2 * d * (0.5 * math.log(root) - m * m / (4 * (1 + s * s)))
     truths = (gaussian(d, m, s), half, d / 2 * math.log(2 * math.pi * math.e))
     for values, truth in zip((kl, renyi, entropy), truths, strict=True):
         error = np.std(values, ddof=1) / np.sqrt(len(values))
-        assert abs(np.mean(values) - truth) <= 3 * error + 1e-2
+        assert abs(np.mean(values) - truth) <= 3 * error + 5e-3
         assert error < 1e-2
