@@ -127,7 +127,8 @@ def knn_renyi(x: Any, y: Any, alpha: Scalar, k: int = 5, *, base: float | None =
     Shapes, ties (a tie in x makes r_i infinite, one in y makes it 0) and errors are those of
     `knn_kl`. For alpha far from 1, few terms carry the sum, and the variance grows. Bias
     is larger than that of KL where tails matter: of 2000 points in two dimensions with k = 5 and
-    alpha = 1/2 the mean was 0.185 for 0.161, and 0.172 of 4000 with k = 2 (bench/results/samples.md).
+    alpha = 1/2 the mean was 0.185 for 0.161, and 0.172 of 4000 with k = 2
+    (`python -m bench samples`).
 
     Reference: Poczos and Schneider, On the Estimation of alpha-Divergences, 2011.
     """
