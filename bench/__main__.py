@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("soundness", "interval enclosures against arbitrary precision on random boxes"),
         ("verification", "time of proofs, of local checks and of the whole catalogue"),
         ("families", "KL within families: time and error beside other libraries"),
+        ("samples", "k-NN KL beside scipy's k-d tree; means of estimates beside the truth"),
         ("gpu-static", "kernels, memory and traffic of what is compiled for an H100, without one"),
         ("classify", "four losses on handwritten digits, from two starts"),
     ):
@@ -33,11 +34,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     options = parser.parse_args(arguments)
 
-    from . import accuracy, classify, families, gpu_static, report, soundness, speed, verification
+    from . import (
+        accuracy,
+        classify,
+        families,
+        gpu_static,
+        report,
+        samples,
+        soundness,
+        speed,
+        verification,
+    )
 
     modules = {
         "accuracy": accuracy, "speed": speed, "classify": classify, "soundness": soundness,
         "verification": verification, "gpu-static": gpu_static, "families": families,
+        "samples": samples,
     }  # fmt: skip
     chosen = modules[options.command]
     result = chosen.measure(quick=options.quick)

@@ -74,7 +74,7 @@ from .information import self_information as self_information
 
 __version__ = "0.1.0"
 
-# Loaded when they are asked for: most programs that import jaxdiv need neither.
+# Loaded when they are asked for: most programs that import jaxdiv need none.
 _VERIFICATION = ("verify", "assert_convex", "assert_divergence", "assert_stationary_at")
 _FAMILIES = (
     "Bernoulli",
@@ -114,6 +114,7 @@ _FAMILIES = (
 
 if TYPE_CHECKING:
     from . import families as families
+    from . import samples as samples
     from .families import Bernoulli as Bernoulli
     from .families import Beta as Beta
     from .families import Binomial as Binomial
@@ -161,8 +162,10 @@ def __getattr__(name: str) -> object:
     if name == "families" or name in _FAMILIES:
         families = importlib.import_module(".families", __name__)
         return families if name == "families" else getattr(families, name)
+    if name == "samples":
+        return importlib.import_module(".samples", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_VERIFICATION, *_FAMILIES, "families"})
+    return sorted({*globals(), *_VERIFICATION, *_FAMILIES, "families", "samples"})

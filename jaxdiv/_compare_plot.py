@@ -25,7 +25,7 @@ def save(
     """Draw and write; the symbols from the top down. Needs matplotlib."""
     from matplotlib import rc_context
 
-    families, drawable = _fonts()
+    families, drawable = fonts()
     ticks = [drawable(symbol) for symbol in symbols]
     ticks = [tick if len(tick) <= 24 else f"{tick[:23]}…" for tick in ticks]
 
@@ -55,7 +55,7 @@ def save(
         picture.save(draw, path, height=1.5 + 0.3 * max(len(ticks), 3))
 
 
-def _fonts() -> tuple[list[str], Callable[[str], str]]:
+def fonts() -> tuple[list[str], Callable[[str], str]]:
     """Installed fonts for most scripts, and what writes as an escape what they have no glyph of."""
     from matplotlib import font_manager
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from bench import accuracy, gpu_static, peers, report, speed
+from bench import accuracy, gpu_static, peers, report, samples, speed
 
 NAMES = ["**jaxdiv**", "log_softmax formula"]
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
@@ -65,7 +65,12 @@ def test_the_readme_block_is_replaced(result):
         report.replaced("no markers", block)
 
 
-STORED = [("accuracy", accuracy), ("speed", speed), ("gpu-static", gpu_static)]
+STORED = [
+    ("accuracy", accuracy),
+    ("speed", speed),
+    ("gpu-static", gpu_static),
+    ("samples", samples),
+]
 
 
 @pytest.mark.parametrize(("name", "module"), STORED)

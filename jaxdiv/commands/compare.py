@@ -22,7 +22,12 @@ _UNITS = {2.0: "bits", math.e: "nats", 10.0: "hartleys"}
 
 
 _base = number("e or a number > 0, not 1", lambda x: 0 < x < math.inf and x != 1)
+_seed_number = number("an integer from 0 to 2^31 - 1", lambda x: 0 <= x < 2**31 and x == int(x))
 _pseudo_count = number("a number >= 0", lambda x: 0 <= x < math.inf)
+
+
+def _seed(text: str) -> int:
+    return int(_seed_number(text))
 
 
 def add(commands) -> None:
@@ -32,11 +37,13 @@ def add(commands) -> None:
         help="two distributions from files: entropies, divergences, codes",
         description="Compare two distributions: counts from .csv (a count a line, or a label and\n"
         "a count) or .npy files, or two texts whose symbols are counted. Counts are\n"
-        "divided by their total; labels are matched by name, bare numbers by position.",
+        "divided by their total; labels are matched by name, bare numbers by position.\n"
+        "With --samples, estimates from points of two distributions: a point a row.",
         epilog="Examples:\n"
         "  jaxdiv compare english.csv german.csv --plot letters.png\n"
         "  jaxdiv compare yesterday.npy today.npy --base e --json\n"
-        "  jaxdiv compare mine.txt yours.txt --symbols words --smooth 0.5 --top 20\n\n"
+        "  jaxdiv compare mine.txt yours.txt --symbols words --smooth 0.5 --top 20\n"
+        "  jaxdiv compare before.csv after.csv --samples --columns height,weight\n\n"
         "Characters are Unicode code points; words are runs of letters and digits, in\n"
         "the case they are written in. Exit status: 0, or 2 if the input was bad.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -48,22 +55,41 @@ def add(commands) -> None:
         "--base", type=_base, default=2.0, help="of the logarithms: 2 (default), e, 10, ..."
     )
     parser.add_argument(
-        "--smooth", metavar="A", type=_pseudo_count, default=0.0,
+        "--smooth", metavar="A", type=_pseudo_count,
         help="add A to the count of every symbol of either, on both sides",
     )  # fmt: skip
-    parser.add_argument(
-        "--top", metavar="N", type=positive, default=10, help="symbols to show, 10 by default"
-    )
+    parser.add_argument("--top", metavar="N", type=positive, help="symbols to show, 10 by default")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--plot", metavar="FILE", help="also draw a .png, .svg or .pdf")
+    samples = parser.add_argument_group("samples")
+    samples.add_argument(
+        "--samples", action="store_true", help="the files hold points (.npy, .csv), not counts"
+    )
+    samples.add_argument(
+        "--columns",
+        metavar="A,B",
+        type=lambda text: text.split(","),
+        help="of a .csv or .npy file, by name or number from 1; all without",
+    )
+    samples.add_argument(
+        "--k", metavar="K", type=positive, help="neighbours that densities come from, 5 by default"
+    )
+    samples.add_argument(
+        "--seed", metavar="N", type=_seed, help="of subsamples and directions, 0 by default"
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(arguments) -> int:
     """Read, compare and print."""
     paths = (arguments.p, arguments.q)
+    _check_kind(arguments)
     _check_symbols(arguments.symbols, paths)
     plot = _plot_file(arguments.plot, paths)
+    if arguments.samples:
+        from . import _compare_samples
+
+        return _compare_samples.run(arguments, plot)
     aligned = _read(arguments, paths)
 
     import jax
@@ -77,6 +103,24 @@ def run(arguments) -> int:
     else:
         _print("\n".join(_lines(result)))
     return 0
+
+
+def _check_kind(arguments) -> None:
+    """Options of counts belong to counts, those of samples to samples."""
+    counts = {"--symbols": arguments.symbols, "--smooth": arguments.smooth, "--top": arguments.top}
+    points = {"--columns": arguments.columns, "--k": arguments.k, "--seed": arguments.seed}
+    if arguments.samples:
+        for option, value in counts.items():
+            if value is not None:
+                raise InputError(f"{option} is for counts, and has no meaning with --samples")
+    else:
+        for option, value in points.items():
+            if value is not None:
+                raise InputError(f"{option} is for points: say --samples")
+    defaults = {"smooth": 0.0, "top": 10, "k": 5, "seed": 0}
+    for name, value in defaults.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
 
 
 def _check_symbols(symbols: str | None, paths: tuple[str, str]) -> None:
