@@ -94,6 +94,7 @@ _FAMILIES = (
     "InverseGaussian",
     "Laplace",
     "LogNormal",
+    "Mixture",
     "Multinomial",
     "MultivariateNormal",
     "NegativeBinomial",
@@ -131,6 +132,7 @@ if TYPE_CHECKING:
     from .families import InverseGaussian as InverseGaussian
     from .families import Laplace as Laplace
     from .families import LogNormal as LogNormal
+    from .families import Mixture as Mixture
     from .families import Multinomial as Multinomial
     from .families import MultivariateNormal as MultivariateNormal
     from .families import NegativeBinomial as NegativeBinomial
