@@ -112,9 +112,35 @@ _FAMILIES = (
     "geometric_js_divergence",
     "wasserstein2_distance",
 )
+_ESTIMATES = (
+    "Estimate",
+    "Unnormalised",
+    "estimate",
+    "fixed_sample_gradient",
+    "kl_k1",
+    "kl_k2",
+    "kl_k3",
+    "unbiased_gradient",
+    "unbiased_kl_loss",
+)
+# Names that are found in a package of their own, which is loaded with the first of them.
+_ELSEWHERE = {
+    **dict.fromkeys(_VERIFICATION, "verification"),
+    **dict.fromkeys(_FAMILIES, "families"),
+    **dict.fromkeys(_ESTIMATES, "estimates"),
+}
 
 if TYPE_CHECKING:
     from . import families as families
+    from .estimates import Estimate as Estimate
+    from .estimates import Unnormalised as Unnormalised
+    from .estimates import estimate as estimate
+    from .estimates import fixed_sample_gradient as fixed_sample_gradient
+    from .estimates import kl_k1 as kl_k1
+    from .estimates import kl_k2 as kl_k2
+    from .estimates import kl_k3 as kl_k3
+    from .estimates import unbiased_gradient as unbiased_gradient
+    from .estimates import unbiased_kl_loss as unbiased_kl_loss
     from .families import Bernoulli as Bernoulli
     from .families import Beta as Beta
     from .families import Binomial as Binomial
@@ -156,15 +182,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    if name in _VERIFICATION:
-        from . import verification
-
-        return getattr(verification, name)
-    if name == "families" or name in _FAMILIES:
-        families = importlib.import_module(".families", __name__)
-        return families if name == "families" else getattr(families, name)
+    if name == "families":
+        return importlib.import_module(".families", __name__)
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(f".{_ELSEWHERE[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_VERIFICATION, *_FAMILIES, "families"})
+    return sorted({*globals(), *_ELSEWHERE, "families"})
