@@ -123,11 +123,24 @@ _ESTIMATES = (
     "unbiased_gradient",
     "unbiased_kl_loss",
 )
+_VARIATIONAL = (
+    "conjugate",
+    "conjugate_domain",
+    "donsker_varadhan_bound",
+    "info_nce_bound",
+    "js_bound",
+    "nwj_bound",
+    "optimal_critic",
+    "output_activation",
+    "smile_estimate",
+    "variational_bound",
+)
 # Names that are found in a package of their own, which is loaded with the first of them.
 _ELSEWHERE = {
     **dict.fromkeys(_VERIFICATION, "verification"),
     **dict.fromkeys(_FAMILIES, "families"),
     **dict.fromkeys(_ESTIMATES, "estimates"),
+    **dict.fromkeys(_VARIATIONAL, "variational"),
 }
 
 if TYPE_CHECKING:
@@ -175,6 +188,16 @@ if TYPE_CHECKING:
     from .families import Wishart as Wishart
     from .families import geometric_js_divergence as geometric_js_divergence
     from .families import wasserstein2_distance as wasserstein2_distance
+    from .variational import conjugate as conjugate
+    from .variational import conjugate_domain as conjugate_domain
+    from .variational import donsker_varadhan_bound as donsker_varadhan_bound
+    from .variational import info_nce_bound as info_nce_bound
+    from .variational import js_bound as js_bound
+    from .variational import nwj_bound as nwj_bound
+    from .variational import optimal_critic as optimal_critic
+    from .variational import output_activation as output_activation
+    from .variational import smile_estimate as smile_estimate
+    from .variational import variational_bound as variational_bound
     from .verification import assert_convex as assert_convex
     from .verification import assert_divergence as assert_divergence
     from .verification import assert_stationary_at as assert_stationary_at
