@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("verification", "time of proofs, of local checks and of the whole catalogue"),
         ("families", "KL within families: time and error beside other libraries"),
         ("gpu-static", "kernels, memory and traffic of what is compiled for an H100, without one"),
+        ("estimators", "estimates from draws against the truth, over many seeds"),
         ("classify", "four losses on handwritten digits, from two starts"),
     ):
         command = commands.add_parser(name, help=text)
@@ -33,11 +34,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     options = parser.parse_args(arguments)
 
-    from . import accuracy, classify, families, gpu_static, report, soundness, speed, verification
+    from . import (
+        accuracy,
+        classify,
+        estimators,
+        families,
+        gpu_static,
+        report,
+        soundness,
+        speed,
+        verification,
+    )
 
     modules = {
         "accuracy": accuracy, "speed": speed, "classify": classify, "soundness": soundness,
         "verification": verification, "gpu-static": gpu_static, "families": families,
+        "estimators": estimators,
     }  # fmt: skip
     chosen = modules[options.command]
     result = chosen.measure(quick=options.quick)

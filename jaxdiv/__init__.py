@@ -123,6 +123,7 @@ _ESTIMATES = (
     "unbiased_gradient",
     "unbiased_kl_loss",
 )
+_FITS = ("FitResult", "Grid", "Samples", "fit")
 _VARIATIONAL = (
     "conjugate",
     "conjugate_domain",
@@ -140,6 +141,7 @@ _ELSEWHERE = {
     **dict.fromkeys(_VERIFICATION, "verification"),
     **dict.fromkeys(_FAMILIES, "families"),
     **dict.fromkeys(_ESTIMATES, "estimates"),
+    **dict.fromkeys(_FITS, "fits"),
     **dict.fromkeys(_VARIATIONAL, "variational"),
 }
 
@@ -188,6 +190,10 @@ if TYPE_CHECKING:
     from .families import Wishart as Wishart
     from .families import geometric_js_divergence as geometric_js_divergence
     from .families import wasserstein2_distance as wasserstein2_distance
+    from .fits import FitResult as FitResult
+    from .fits import Grid as Grid
+    from .fits import Samples as Samples
+    from .fits import fit as fit
     from .variational import conjugate as conjugate
     from .variational import conjugate_domain as conjugate_domain
     from .variational import donsker_varadhan_bound as donsker_varadhan_bound

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from bench import accuracy, gpu_static, peers, report, speed
+from bench import accuracy, estimators, gpu_static, peers, report, speed
 
 NAMES = ["**jaxdiv**", "log_softmax formula"]
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
@@ -65,7 +65,12 @@ def test_the_readme_block_is_replaced(result):
         report.replaced("no markers", block)
 
 
-STORED = [("accuracy", accuracy), ("speed", speed), ("gpu-static", gpu_static)]
+STORED = [
+    ("accuracy", accuracy),
+    ("speed", speed),
+    ("gpu-static", gpu_static),
+    ("estimators", estimators),
+]
 
 
 @pytest.mark.parametrize(("name", "module"), STORED)
@@ -73,3 +78,17 @@ def test_stored_results_and_tables_agree(name, module):
     stored = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     assert module.table(stored) + "\n" == (RESULTS / f"{name}.md").read_text(encoding="utf-8")
     assert "/home/" not in json.dumps(stored)
+
+
+def test_stored_estimates_are_near_the_truth():
+    stored = json.loads((RESULTS / "estimators.json").read_text(encoding="utf-8"))
+    assert len(stored["estimates"]) >= 25 and stored["seeds"] >= 1000
+    assert estimators.worst(stored) < 3
+    for row in stored["estimates"]:
+        assert 0.9 < row["ratio"] < 1.1
+
+
+@pytest.mark.slow
+def test_estimates_are_measured():
+    found = estimators.measure(quick=True)
+    assert estimators.worst(found) < 4
