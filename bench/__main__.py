@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("families", "KL within families: time and error beside other libraries"),
         ("samples", "k-NN KL beside scipy's k-d tree; means of estimates beside the truth"),
         ("gpu-static", "kernels, memory and traffic of what is compiled for an H100, without one"),
+        ("estimators", "estimates from draws against the truth, over many seeds"),
         ("classify", "four losses on handwritten digits, from two starts"),
     ):
         command = commands.add_parser(name, help=text)
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from . import (
         accuracy,
         classify,
+        estimators,
         families,
         gpu_static,
         report,
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     modules = {
         "accuracy": accuracy, "speed": speed, "classify": classify, "soundness": soundness,
         "verification": verification, "gpu-static": gpu_static, "families": families,
-        "samples": samples,
+        "samples": samples, "estimators": estimators,
     }  # fmt: skip
     chosen = modules[options.command]
     result = chosen.measure(quick=options.quick)

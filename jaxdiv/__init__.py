@@ -94,6 +94,7 @@ _FAMILIES = (
     "InverseGaussian",
     "Laplace",
     "LogNormal",
+    "Mixture",
     "Multinomial",
     "MultivariateNormal",
     "NegativeBinomial",
@@ -111,10 +112,51 @@ _FAMILIES = (
     "geometric_js_divergence",
     "wasserstein2_distance",
 )
+_ESTIMATES = (
+    "Estimate",
+    "Unnormalised",
+    "estimate",
+    "fixed_sample_gradient",
+    "kl_k1",
+    "kl_k2",
+    "kl_k3",
+    "unbiased_gradient",
+    "unbiased_kl_loss",
+)
+_FITS = ("FitResult", "Grid", "Samples", "fit")
+_VARIATIONAL = (
+    "conjugate",
+    "conjugate_domain",
+    "donsker_varadhan_bound",
+    "info_nce_bound",
+    "js_bound",
+    "nwj_bound",
+    "optimal_critic",
+    "output_activation",
+    "smile_estimate",
+    "variational_bound",
+)
+# Names that are found in a package of their own, which is loaded with the first of them.
+_ELSEWHERE = {
+    **dict.fromkeys(_VERIFICATION, "verification"),
+    **dict.fromkeys(_FAMILIES, "families"),
+    **dict.fromkeys(_ESTIMATES, "estimates"),
+    **dict.fromkeys(_FITS, "fits"),
+    **dict.fromkeys(_VARIATIONAL, "variational"),
+}
 
 if TYPE_CHECKING:
     from . import families as families
     from . import samples as samples
+    from .estimates import Estimate as Estimate
+    from .estimates import Unnormalised as Unnormalised
+    from .estimates import estimate as estimate
+    from .estimates import fixed_sample_gradient as fixed_sample_gradient
+    from .estimates import kl_k1 as kl_k1
+    from .estimates import kl_k2 as kl_k2
+    from .estimates import kl_k3 as kl_k3
+    from .estimates import unbiased_gradient as unbiased_gradient
+    from .estimates import unbiased_kl_loss as unbiased_kl_loss
     from .families import Bernoulli as Bernoulli
     from .families import Beta as Beta
     from .families import Binomial as Binomial
@@ -132,6 +174,7 @@ if TYPE_CHECKING:
     from .families import InverseGaussian as InverseGaussian
     from .families import Laplace as Laplace
     from .families import LogNormal as LogNormal
+    from .families import Mixture as Mixture
     from .families import Multinomial as Multinomial
     from .families import MultivariateNormal as MultivariateNormal
     from .families import NegativeBinomial as NegativeBinomial
@@ -148,6 +191,20 @@ if TYPE_CHECKING:
     from .families import Wishart as Wishart
     from .families import geometric_js_divergence as geometric_js_divergence
     from .families import wasserstein2_distance as wasserstein2_distance
+    from .fits import FitResult as FitResult
+    from .fits import Grid as Grid
+    from .fits import Samples as Samples
+    from .fits import fit as fit
+    from .variational import conjugate as conjugate
+    from .variational import conjugate_domain as conjugate_domain
+    from .variational import donsker_varadhan_bound as donsker_varadhan_bound
+    from .variational import info_nce_bound as info_nce_bound
+    from .variational import js_bound as js_bound
+    from .variational import nwj_bound as nwj_bound
+    from .variational import optimal_critic as optimal_critic
+    from .variational import output_activation as output_activation
+    from .variational import smile_estimate as smile_estimate
+    from .variational import variational_bound as variational_bound
     from .verification import assert_convex as assert_convex
     from .verification import assert_divergence as assert_divergence
     from .verification import assert_stationary_at as assert_stationary_at
@@ -155,17 +212,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    if name in _VERIFICATION:
-        from . import verification
-
-        return getattr(verification, name)
-    if name == "families" or name in _FAMILIES:
-        families = importlib.import_module(".families", __name__)
-        return families if name == "families" else getattr(families, name)
-    if name == "samples":
-        return importlib.import_module(".samples", __name__)
+    if name in ("families", "samples"):
+        return importlib.import_module(f".{name}", __name__)
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(f".{_ELSEWHERE[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_VERIFICATION, *_FAMILIES, "families", "samples"})
+    return sorted({*globals(), *_ELSEWHERE, "families", "samples"})

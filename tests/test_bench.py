@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from bench import accuracy, gpu_static, peers, report, samples, speed
+from bench import accuracy, estimators, gpu_static, peers, report, samples, speed
 
 NAMES = ["**jaxdiv**", "log_softmax formula"]
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
@@ -70,6 +70,7 @@ STORED = [
     ("speed", speed),
     ("gpu-static", gpu_static),
     ("samples", samples),
+    ("estimators", estimators),
 ]
 
 
@@ -78,3 +79,17 @@ def test_stored_results_and_tables_agree(name, module):
     stored = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     assert module.table(stored) + "\n" == (RESULTS / f"{name}.md").read_text(encoding="utf-8")
     assert "/home/" not in json.dumps(stored)
+
+
+def test_stored_estimates_are_near_the_truth():
+    stored = json.loads((RESULTS / "estimators.json").read_text(encoding="utf-8"))
+    assert len(stored["estimates"]) >= 25 and stored["seeds"] >= 1000
+    assert estimators.worst(stored) < 3
+    for row in stored["estimates"]:
+        assert 0.9 < row["ratio"] < 1.1
+
+
+@pytest.mark.slow
+def test_estimates_are_measured():
+    found = estimators.measure(quick=True)
+    assert estimators.worst(found) < 4

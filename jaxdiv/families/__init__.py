@@ -22,6 +22,7 @@ from ._inverse_gaussian import InverseGaussian as InverseGaussian
 from ._location import Cauchy as Cauchy
 from ._location import Laplace as Laplace
 from ._location import Uniform as Uniform
+from ._mixture import Mixture as Mixture
 from ._multivariate_normal import MultivariateNormal as MultivariateNormal
 from ._normal import LogNormal as LogNormal
 from ._normal import Normal as Normal

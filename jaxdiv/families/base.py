@@ -123,6 +123,36 @@ class Family(Expectations, abc.ABC):
     def consistent(self, name: str) -> None:
         """Raise for parameters that don't go together."""
 
+    def log_prob(self, x: Any) -> Array:
+        """log of the density, or of the probability, of outcomes `x`, (..., *event).
+
+        x broadcasts with the batch shape; -inf outside the support, NaN where x is. Raises
+        NotImplementedError for a family whose density is not known (`Transformed`).
+        """
+        from .densities import log_prob
+        from .evaluate import compute_dtype
+
+        member = self.checked("self")
+        x = as_parameter("x", x)
+        event = member.event_shape()
+        if x.shape[x.ndim - len(event) :] != event:
+            raise ValueError(f"x must have outcomes of shape {event}, but has shape {x.shape}")
+        dtype = jnp.float64 if x.dtype == jnp.float64 else compute_dtype(member)
+        return log_prob(member, x.astype(dtype))
+
+    def sample(self, key: Array, shape: int | tuple[int, ...] = ()) -> Array:
+        """Independent draws, (*shape, *batch, *event), as floats.
+
+        Of most continuous families they are differentiable by the parameters. Raises
+        NotImplementedError for a family that cannot be sampled here.
+        """
+        from .draws import sample
+        from .evaluate import compute_dtype
+
+        member = self.checked("self")
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        return sample(member, key, shape, compute_dtype(member))
+
     def check(self, name: str) -> None:
         """Raise for a concrete parameter outside its domain, or for parameters that don't fit."""
         self.consistent(name)
