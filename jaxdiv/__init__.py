@@ -27,6 +27,8 @@ from ._finite import Labels as Labels
 from ._finite import Logits as Logits
 from ._finite import LogProbs as LogProbs
 from ._finite import Probs as Probs
+from ._heads import Head as Head
+from ._heads import TopK as TopK
 from ._implementation import implementation_of as implementation_of
 from ._own_function import FDivergence as FDivergence
 from ._transforms import Bhattacharyya as Bhattacharyya

@@ -319,7 +319,8 @@ def divergence(
     checks.check_implementation(implementation)
     log_base = checks.check_base(base, divergence.logarithmic, type(divergence).__name__)
     divergence.check()
-    nouns = {"p": as_noun("p", p), "q": as_noun("q", q)}
+    nouns = {"p": as_noun("p", p)}
+    nouns["q"] = nouns["p"] if q is p else as_noun("q", q)
     where = None if where is None else jnp.asarray(where)
     if axis_name is not None or any(isinstance(n, Head | TopK) for n in nouns.values()):
         from .tiles.evaluate import evaluate

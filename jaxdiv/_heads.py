@@ -30,7 +30,7 @@ class Head:
         bias: `(V,)`, or None.
         softcap: A positive number c: z becomes c tanh(z / c). None: none.
         temperature: A positive number.
-        memory: Bytes that tiles may take, by default 2**28. What is as large as the hidden states
+        memory: Bytes that tiles may take, by default 2**29. What is as large as the hidden states
             or the gradients comes on top. Of two heads the smaller one counts.
 
     Products of bfloat16 or float16 are made in that dtype and added up in float32, as are gradients
@@ -128,10 +128,13 @@ def as_topk(name: str, top: TopK) -> TopK:
         if np.any(known[..., 1:] == known[..., :-1]):
             raise ValueError(f"{name}.indices must be different within a row, but some are equal")
     if checks.concrete(log_probs):
-        mass = np.exp(np.asarray(log_probs, np.float64)).sum(-1)
-        # Logarithms that are rounded to low precision have masses that are a little above 1.
-        slack = 4 * float(jnp.finfo(log_probs.dtype).eps) * np.abs(np.asarray(log_probs, np.float64)).max(initial=1.0, where=np.isfinite(np.asarray(log_probs, np.float64)))
-        if np.any(mass > 1 + slack):
+        logs = np.asarray(log_probs, np.float64)
+        masses = np.exp(logs)
+        # Rounding a logarithm to the array's dtype changes its mass by as many ulp as it is large.
+        with np.errstate(invalid="ignore"):
+            slack = np.nan_to_num(masses * (1 + np.abs(logs))).sum(-1)
+        mass = masses.sum(-1)
+        if np.any(mass > 1 + 2 * float(jnp.finfo(log_probs.dtype).eps) * slack):
             raise ValueError(
                 f"{name}.log_probs must have a mass of at most 1 a row, but one has {mass.max():g}"
             )

@@ -2,14 +2,17 @@
 
 Shared by all of them
 ---------------------
-p, q : a plain array (probabilities), `Probs`, `LogProbs`, `Logits` or `Labels`, `(*batch, n)` with
-    the n outcomes along `axis`. Batch shapes broadcast as in NumPy. bfloat16 and float16 are
+p, q : a plain array (probabilities), `Probs`, `LogProbs`, `Logits`, `Labels`, `Head` or `TopK`,
+    `(*batch, n)` with the n outcomes along `axis`. Batch shapes broadcast as in NumPy. bfloat16 and float16 are
     computed in float32, integers count as floats, booleans are refused.
 axis : the axis of outcomes, -1.
 where : booleans that broadcast to the arguments; False drops an outcome. Logits are renormalised
     over the rest, probabilities and log-probabilities are not. A row masked entirely gives 0.
 base : logarithmic divergences are in nats, or with `base` in units of log(base); elsewhere a
     TypeError.
+axis_name : inside `jax.shard_map`, the mesh axis over which the outcomes are divided: each device
+    has a part of every row, of equal length. Row statistics merge with collectives of a few
+    numbers a row. Labels and indices count all outcomes.
 implementation : "reference", all rows at once by plain operations; "blocked", rows in blocks that
     stay in a CPU's caches; "mosaic_gpu", kernels that read each logit once, on Hopper GPUs and
     newer, and the reference for what has none; "mosaic_gpu_interpret", these on a CPU, for tests;
@@ -66,6 +69,7 @@ class Keywords(TypedDict, total=False):
 
     axis: int
     where: Any
+    axis_name: Any
     implementation: str
 
 

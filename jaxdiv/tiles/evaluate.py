@@ -182,5 +182,9 @@ def evaluate(
         )
     shards = shards_of(axis_name)
     form = layout({"p": p, "q": q}, axis, where, shards.count)
+    if any(isinstance(n, TopK) and n.tail == "bucket" for n in (p, q)):
+        from .bucket import evaluate_bucket
+
+        return evaluate_bucket(divergence, p, q, where, form=form, shards=shards)
     same = None if p is q else q
     return _evaluate(divergence, p, same, where, form=form, shards=shards)

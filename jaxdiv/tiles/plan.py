@@ -6,9 +6,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-DEFAULT = 2**28  # bytes
-# Arrays of the size of a tile that are alive at once, as compiled for a GPU.
-_ALIVE = 6
+DEFAULT = 2**29  # bytes
+# Arrays that are alive at once, of the size of all logits of some rows and of a tile of logits of
+# all rows: as compiled for a GPU, with a margin.
+_FORWARD, _BACKWARD = 4, 6
 _LEAST = 128  # outcomes in a tile, of which matrix units want so many
 
 
@@ -32,9 +33,9 @@ def plan(count: int, size: int, dtype: Any, memory: int | None, axis_name: Any, 
         ValueError: The budget is too small for one row, or for the narrowest tile.
     """
     budget = DEFAULT if memory is None else memory
-    each = _ALIVE * jnp.dtype(dtype).itemsize
-    narrow = min(_LEAST, size)
-    least = each * max(size, max(count, 1) * narrow)
+    item = jnp.dtype(dtype).itemsize
+    row, column = _FORWARD * item * size, _BACKWARD * item * max(count, 1)
+    least = max(row, column * min(_LEAST, size))
     if budget < least:
         if memory is not None:
             raise ValueError(
@@ -42,9 +43,8 @@ def plan(count: int, size: int, dtype: Any, memory: int | None, axis_name: Any, 
                 f"but is {memory}"
             )
         budget = least
-    rows = _part(count, budget // (each * size))
-    return Plan(count, size, rows, _part(size, budget // (each * max(count, 1))),
-                axis_name, shards, jnp.dtype(dtype))  # fmt: skip
+    rows, tile = _part(count, budget // row), _part(size, budget // column)
+    return Plan(count, size, rows, tile, axis_name, shards, jnp.dtype(dtype))
 
 
 def _part(whole: int, most: int) -> int:

@@ -16,6 +16,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching
 
 from .. import _numerics as num
+from ..rows.statistic import wide_dtype
 from .sweep import bind, define
 
 product_p = Primitive("product_of_tiles")
@@ -24,7 +25,7 @@ define(product_p)
 
 def product(a: Array, b: Array, dtype: Any) -> Array:
     """a @ b, (m, k) by (k, n), multiplied in `dtype` and added up in float32 at least."""
-    wide = jnp.promote_types(dtype, jnp.float32)
+    wide = wide_dtype(dtype)
     return _product(a, b, (1, 0), jnp.dtype(dtype), wide)
 
 
@@ -35,7 +36,7 @@ def _product(a: Array, b: Array, contracted: tuple[int, int], dtype: Any, into: 
 
 def _run(a: Array, b: Array, *, contracted: tuple[int, int], dtype: Any, into: Any) -> Array:
     dims = (((contracted[0],), (contracted[1],)), ((), ()))
-    wide = jnp.promote_types(dtype, jnp.float32)
+    wide = wide_dtype(dtype)
     precision = lax.Precision.DEFAULT if dtype != wide else lax.Precision.HIGHEST
     found = lax.dot_general(
         a.astype(dtype), b.astype(dtype), dims, precision=precision, preferred_element_type=wide

@@ -47,14 +47,15 @@ class TiledRows:
     """Two sources of the same outcomes; every statistic has the batch shape."""
 
     def __init__(self, p: Source, q: Source, plan: Plan, batch: tuple[int, ...], offset: Array):
-        self._sources, self._plan, self._offset = (p, q), plan, offset
+        self.sources: tuple[Source, Source] = (p, q)
+        self.plan, self.offset = plan, offset
         self.batch, self.dtype = batch, plan.dtype
         self.implementation = "auto"
 
     def _find(self, *requests: tuple[str, Any]) -> list[Array]:
         kinds, parameters = zip(*requests, strict=True)
         rows = [jax.tree.map(self._flat, x) for x in parameters]
-        found = statistics(Spec(kinds, self._plan), rows, *self._sources, self._offset)
+        found = statistics(Spec(kinds, self.plan), rows, *self.sources, self.offset)
         return [x.reshape(self.batch) for x in found]
 
     def _flat(self, parameter: Any) -> Array:
@@ -64,6 +65,11 @@ class TiledRows:
 
     def sum(self, divergence: Separable) -> Array:
         """Sum of a summand."""
+        if divergence.captures():
+            raise NotImplementedError(
+                "a function that reads values which are being traced has no form in tiles: make "
+                "them parameters of a divergence of your own, or pass whole rows"
+            )
         return self._find(("sum", divergence))[0]
 
     def log_affinity(self, alpha: Array) -> Array:
@@ -83,7 +89,7 @@ class TiledRows:
     def masses(self) -> tuple[Array, Array]:
         """The sums of p and of q."""
         one = jnp.ones(self.batch, self.dtype)
-        p, q = (source.chart != "logits" for source in self._sources)
+        p, q = (source.chart != "logits" for source in self.sources)
         requests = [d for d, needed in ((_Alone(1.0), p), (Reverse(_Alone(1.0)), q)) if needed]
         found = iter(self._find(*(("sum", d) for d in requests)) if requests else ())
         return (next(found) if p else one), (next(found) if q else one)
@@ -95,7 +101,7 @@ class TiledRows:
 
     def sides(self) -> tuple[Sequence[Array], Sequence[Array]]:
         """What both sides are made of, as far as it may move."""
-        p, q = ([x for x in jax.tree.leaves(s) if _moves(x)] for s in self._sources)
+        p, q = ([x for x in jax.tree.leaves(s) if _moves(x)] for s in self.sources)
         return p, q
 
     def with_sides(self, p: Sequence[Array], q: Sequence[Array]) -> "TiledRows":
@@ -106,8 +112,8 @@ class TiledRows:
             given = iter(numbers)
             return jax.tree.unflatten(tree, [next(given) if _moves(x) else x for x in leaves])
 
-        sources = map(rebuilt, self._sources, (p, q))
-        return TiledRows(*sources, self._plan, self.batch, self._offset)
+        sources = map(rebuilt, self.sources, (p, q))
+        return TiledRows(*sources, self.plan, self.batch, self.offset)
 
 
 def _moves(x: Array) -> bool:

@@ -17,23 +17,21 @@ from .. import _numerics as num
 from ..rows.pair import Pair, Side, pair_of
 from ..rows.rule import contract as contract_trusted
 from ..rows.rule import entries, partials
+from .plan import Plan
 from .product import contract
 from .sources import WHOLE, Source
 from .statistics import Known, Norm, Part, Spec, acting, affinity, both_rows, forward, normalised
 from .sweep import Window, sweep
 
 
-def _psum(x: Any, spec: Spec) -> Any:
-    name = spec.plan.axis_name
-    return x if name is None else lax.psum(x, name)
+def sweep_of(plan: Plan, function: Any, args: Any, axes: Any) -> Any:
+    """A sweep over the tiles of a plan, its sums added up over the shards."""
+    found = sweep(function, args, axes, size=plan.size, tile=plan.tile)
+    return found if plan.axis_name is None else lax.psum(found, plan.axis_name)
 
 
-def _sweep(spec: Spec, function: Any, args: Any, axes: Any) -> Any:
-    found = sweep(function, args, axes, size=spec.plan.size, tile=spec.plan.tile)
-    return jax.tree.map(lambda x: _psum(x, spec), found)
-
-
-def _whole(x: Any) -> Any:
+def whole(x: Any) -> Any:
+    """Axes of what is not cut."""
     return jax.tree.map(lambda _: WHOLE, x)
 
 
@@ -66,7 +64,8 @@ class Moving:
         return jax.jvp(of, [leaves[i] for i in self.places], dots)
 
 
-def _moving(tangents: Any) -> tuple[Moving, list[Array]]:
+def moving_of(tangents: Any) -> tuple[Moving, list[Array]]:
+    """Which leaves have tangents, and these."""
     leaves = jax.tree.leaves(tangents, is_leaf=_symbolic)
     places = [
         i
@@ -82,7 +81,7 @@ def _symbolic(x: Any) -> bool:
 
 def _of_parameters(parameters: Any, tangents: Any) -> Any:
     """Tangents of parameters, with zeros where some move and others do not; None if none does."""
-    moving, moved = _moving(tangents)
+    moving, moved = moving_of(tangents)
     if not moving.places:
         return None
     leaves, tree = jax.tree.flatten(parameters)
@@ -148,15 +147,15 @@ def push(
     spec: Spec, parameters: Any, p: Source, q: Source, offset: Array, known: Known, tangents: Any
 ) -> list[Array]:
     """The derivative of every statistic along the tangents of what moves."""
-    by_p, by_q = map(_moving, tangents[1:])
+    by_p, by_q = map(moving_of, tangents[1:])
     moving = by_p[0], by_q[0]
     dots = _of_parameters(parameters, tangents[0])
     args = parameters, p, q, offset, known, dots, by_p[1], by_q[1]
     axes = (
-        *(_whole(parameters), p.axes(), q.axes(), WHOLE, _whole(known), _whole(dots)),
+        *(whole(parameters), p.axes(), q.axes(), WHOLE, whole(known), whole(dots)),
         *(m.pick(source.axes()) for m, source in zip(moving, (p, q), strict=True)),
     )
-    return _sweep(spec, functools.partial(_push, spec, moving, dots is not None), args, axes)
+    return sweep_of(spec.plan, functools.partial(_push, spec, moving, dots is not None), args, axes)
 
 
 def _push(
@@ -239,23 +238,23 @@ def _known_jvp(spec: Spec, primals: Any, tangents: Any) -> tuple[Known, Known]:
         if norm is None:
             norm_dots.append(None)
             continue
-        m, moved = _moving(dots)
+        m, moved = moving_of(dots)
         total = jnp.zeros_like(norm.log_sum)
         if m.places:
-            total = _sweep(
-                spec, functools.partial(_along_norm, m), (source, norm, moved),
-                (source.axes(), _whole(norm), m.pick(source.axes())),
+            total = sweep_of(
+                spec.plan, functools.partial(_along_norm, m), (source, norm, moved),
+                (source.axes(), whole(norm), m.pick(source.axes())),
             )  # fmt: skip
         norm_dots.append(Norm(jnp.zeros_like(norm.top), total))
     values = push(spec, *primals, known, tangents[:3])
-    by_parameters, by_p, by_q = map(_moving, tangents[:3])
+    by_parameters, by_p, by_q = map(moving_of, tangents[:3])
     moves = by_parameters[0], by_p[0], by_q[0]
     args = (parameters, p, q, known, norm_dots, by_parameters[1], by_p[1], by_q[1])
     axes = (
-        _whole(parameters), p.axes(), q.axes(), _whole(known), _whole(norm_dots),
-        _whole(by_parameters[1]), by_p[0].pick(p.axes()), by_q[0].pick(q.axes()),
+        whole(parameters), p.axes(), q.axes(), whole(known), whole(norm_dots),
+        whole(by_parameters[1]), by_p[0].pick(p.axes()), by_q[0].pick(q.axes()),
     )  # fmt: skip
-    slopes = _sweep(spec, functools.partial(_along_slopes, spec, moves), args, axes)
+    slopes = sweep_of(spec.plan, functools.partial(_along_slopes, spec, moves), args, axes)
     parts, alphas = [], _of_parameters(parameters, tangents[0])
     for k, (kind, part, value, (of_p, of_q)) in enumerate(
         zip(spec.kinds, known.parts, values, slopes, strict=True)

@@ -249,7 +249,7 @@ def _has_rows(x: Any, plan: Plan) -> list[bool]:
     return [leaf.ndim > 0 for leaf in jax.tree.leaves(x)]
 
 
-def _over_rows(function: Any, plan: Plan, *operands: Any) -> Any:
+def over_rows(function: Any, plan: Plan, *operands: Any) -> Any:
     """function(*operands) of a few rows at a time; its results have rows in front."""
     if plan.rows >= plan.count:
         return function(*operands)
@@ -320,10 +320,10 @@ def forward(
             norms = merged(ends(p, q))
             return norms, sums(parameters, p, q, norms, offset)
 
-        norms, (wrong, found) = _over_rows(at_once, plan, parameters, p, q)
+        norms, (wrong, found) = over_rows(at_once, plan, parameters, p, q)
     else:
-        norms = merged(_over_rows(ends, plan, p, q))
-        wrong, found = _over_rows(
+        norms = merged(over_rows(ends, plan, p, q))
+        wrong, found = over_rows(
             lambda *x: sums(*x, offset), plan, parameters, p, q, norms
         )
     bad = functools.reduce(
