@@ -61,6 +61,14 @@ class Labels:
     smoothing: Any = 0.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Weighted:
+    """A distribution whose rows have weights: what a verb returns is the weighted sum over them."""
+
+    noun: Any
+    weights: Any
+
+
 Noun = Probs | LogProbs | Logits | Labels | Head | TopK
 
 
@@ -307,6 +315,11 @@ def divergence(
     implementation: str = "auto",
 ) -> Array:
     """Evaluate a divergence object; the verbs are lines over this."""
+    if isinstance(p, Weighted):
+        from .tiles.weighted import weighted
+
+        keywords = dict(axis=axis, where=where, axis_name=axis_name, implementation=implementation)
+        return weighted(divergence, p, q, base=base, **keywords)
     if maybe_member(p) or maybe_member(q):
         from .families.adapters import adapted
         from .families.evaluate import between, refuse

@@ -119,7 +119,8 @@ def noun_array(noun: Probs | LogProbs | Logits) -> Array:
     return jax.tree.leaves(noun)[0]
 
 
-def _memory(*nouns: Noun) -> int | None:
+def budget_of(*nouns: Noun) -> int | None:
+    """The smallest budget that a head names."""
     given = [n.memory for n in nouns if isinstance(n, Head) and n.memory is not None]
     return min(given, default=None)
 
@@ -140,7 +141,7 @@ def rows_of(
     made = {id(n): source_of(n, where, alive, form, batch, shards, count) for n in (p, q)}
     local = form.size // shards.count
     rows = math.prod(batch)
-    planned: Plan = plan(rows, local, form.dtype, _memory(p, q), shards.axis_name, shards.count)
+    planned: Plan = plan(rows, local, form.dtype, budget_of(p, q), shards.axis_name, shards.count)
     found = TiledRows(made[id(p)], made[id(q)], planned, batch, shards.offset(local))
     return found, None if alive is None else jnp.broadcast_to(alive[..., 0], batch)
 

@@ -34,6 +34,11 @@ def _product(a: Array, b: Array, contracted: tuple[int, int], dtype: Any, into: 
     return bind(product_p, functools.partial(_run, **static), (a, b), **static)
 
 
+def product_into(a: Array, b: Array, contracted: tuple[int, int], dtype: Any) -> Array:
+    """The product along the axes contracted, one of each, in float32 at least."""
+    return _product(a, b, contracted, jnp.dtype(dtype), wide_dtype(dtype))
+
+
 def _run(a: Array, b: Array, *, contracted: tuple[int, int], dtype: Any, into: Any) -> Array:
     dims = (((contracted[0],), (contracted[1],)), ((), ()))
     wide = wide_dtype(dtype)

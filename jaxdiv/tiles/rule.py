@@ -79,7 +79,7 @@ def _symbolic(x: Any) -> bool:
     return isinstance(x, jax.custom_derivatives.SymbolicZero)
 
 
-def _of_parameters(parameters: Any, tangents: Any) -> Any:
+def of_parameters(parameters: Any, tangents: Any) -> Any:
     """Tangents of parameters, with zeros where some move and others do not; None if none does."""
     moving, moved = moving_of(tangents)
     if not moving.places:
@@ -149,7 +149,7 @@ def push(
     """The derivative of every statistic along the tangents of what moves."""
     by_p, by_q = map(moving_of, tangents[1:])
     moving = by_p[0], by_q[0]
-    dots = _of_parameters(parameters, tangents[0])
+    dots = of_parameters(parameters, tangents[0])
     args = parameters, p, q, offset, known, dots, by_p[1], by_q[1]
     axes = (
         *(whole(parameters), p.axes(), q.axes(), WHOLE, whole(known), whole(dots)),
@@ -183,7 +183,7 @@ def _push(
         total = jnp.zeros_like(known.bad)
         if any(dot is not None for _, dot in raw_dots):
             by = _derivatives(kind, parameter, part, pair, sides, places)
-            for side, norm, mass, derivative, (_, dot), whole, steep in zip(
+            for side, norm, mass, derivative, (_, dot), row, steep in zip(
                 sides, known.norms, masses, by, raw_dots,
                 (part.by_p, part.by_q), (part.steep_p, part.steep_q), strict=True,
             ):  # fmt: skip
@@ -196,7 +196,7 @@ def _push(
                     found = jnp.where(bad, jnp.nan, derivative)
                     total = total + contract_trusted(found, side, moved, mass, each)
                     continue
-                slope = acting(derivative, weight, steep) - mass * whole[:, None]
+                slope = acting(derivative, weight, steep) - mass * row[:, None]
                 slope = jnp.where(bad, jnp.nan, slope)
                 total = total + contract(slope, dot) * steep * steep
         if by_parameters and jax.tree.leaves(dots[k]):
@@ -255,7 +255,7 @@ def _known_jvp(spec: Spec, primals: Any, tangents: Any) -> tuple[Known, Known]:
         whole(by_parameters[1]), by_p[0].pick(p.axes()), by_q[0].pick(q.axes()),
     )  # fmt: skip
     slopes = sweep_of(spec.plan, functools.partial(_along_slopes, spec, moves), args, axes)
-    parts, alphas = [], _of_parameters(parameters, tangents[0])
+    parts, alphas = [], of_parameters(parameters, tangents[0])
     for k, (kind, part, value, (of_p, of_q)) in enumerate(
         zip(spec.kinds, known.parts, values, slopes, strict=True)
     ):

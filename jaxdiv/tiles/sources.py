@@ -61,7 +61,10 @@ class HeadSource:
 
     def tile(self, window: Window) -> Array:
         """Logits of a tile."""
-        x = product(self.hidden, self.weight, self.dtype)
+        return self.finished(product(self.hidden, self.weight, self.dtype), window)
+
+    def finished(self, x: Array, window: Window) -> Array:
+        """Logits from the product."""
         if self.bias is not None:
             x = x + self.bias.astype(x.dtype)[None]
         if self.softcap is not None:

@@ -21,14 +21,11 @@ import numpy as np
 from jax import Array, lax
 
 from .. import _numerics as num
-from .._tangents import materialised
 from ..rows.pair import Pair, Side, pair_of
-from ..rows.rule import contract as contract_trusted
 from ..rows.rule import entries, partials
 from .plan import Plan
-from .product import contract
 from .sources import Source
-from .sweep import Window, sweep, varying
+from .sweep import Window
 
 # A factor of infinite derivatives, applied twice: a zero cotangent stays zero.
 _STEEP = {False: 2.0**100, True: 2.0**1000}
@@ -241,7 +238,7 @@ def _split(x: Any, mine: list[bool]) -> tuple[Rowwise, Any]:
     return split, join
 
 
-def _has_rows(x: Any, plan: Plan) -> list[bool]:
+def has_rows(x: Any, plan: Plan) -> list[bool]:
     """Which leaves of a source, of parameters or of numbers of rows have a row for each."""
     if isinstance(x, Source):
         paths, _ = jax.tree_util.tree_flatten_with_path(x)
@@ -253,27 +250,88 @@ def over_rows(function: Any, plan: Plan, *operands: Any) -> Any:
     """function(*operands) of a few rows at a time; its results have rows in front."""
     if plan.rows >= plan.count:
         return function(*operands)
-    flags = [flag for x in operands for flag in _has_rows(x, plan)]
+    flags = [flag for x in operands for flag in has_rows(x, plan)]
     split, join = _split(list(operands), flags)
 
     def some(start: Array) -> Any:
         mine = [lax.dynamic_slice_in_dim(x, start, plan.rows) for x in split.mine]
         return function(*join(Rowwise(mine, split.shared)))
 
-    # The last block begins early enough to be whole.
+    starts, _ = blocks(plan)
+    return joined_rows(lax.map(some, jnp.asarray(starts)), plan)
+
+
+def blocks(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
+    """The first row of each block, and its first row that no block had before."""
     first = np.arange(-(-plan.count // plan.rows)) * plan.rows
-    starts = np.minimum(first, plan.count - plan.rows).astype(np.int32)
-    found = lax.map(some, jnp.asarray(starts))
+    # The last block begins early enough to be whole.
+    starts = np.minimum(first, plan.count - plan.rows)
+    return starts.astype(np.int32), first.astype(np.int32)
+
+
+def joined_rows(found: Any, plan: Plan) -> Any:
+    """What was found of blocks of rows, as of all of them."""
+    starts, _ = blocks(plan)
     row = np.arange(plan.count)
     block = row // plan.rows
-    place = block * plan.rows + row - starts[block]
+    place = (block * plan.rows + row - starts[block]).astype(np.int32)
     whole = plan.count % plan.rows == 0
 
     def joined(x: Array) -> Array:
         flat = x.reshape(-1, *x.shape[2:])
-        return flat if whole else flat[jnp.asarray(place.astype(np.int32))]
+        return flat if whole else flat[jnp.asarray(place)]
 
     return jax.tree.map(joined, found)
+
+
+def normalisers(sources: Any, raws: Any, plan: Plan) -> tuple[Norm | None, Norm | None]:
+    """The norms of sides whose outcomes are all at hand."""
+    found = _ends(sources, raws)
+    return _merged(found, plan)
+
+
+def _ends(sources: Any, raws: Any) -> list[Any]:
+    return [
+        _exponentials(raw) if source.chart == "logits" else None
+        for source, raw in zip(sources, raws, strict=True)
+    ]
+
+
+def _merged(ends: Any, plan: Plan) -> tuple[Norm | None, Norm | None]:
+    p, q = (None if x is None else _norm(*x, plan) for x in ends)
+    return p, q
+
+
+def sums_of(
+    spec: Spec, parameters: Any, sources: Any, raws: Any, norms: Any, offset: Any, slopes: bool
+) -> Any:
+    """Which rows are wrong and which have any mass, and the sums of every statistic."""
+    p, q = (
+        normalised(raw, norm, source.chart)
+        for raw, norm, source in zip(raws, norms, sources, strict=True)
+    )
+    pair = pair_of(p, q)
+    wrong = [
+        _wrong(raw, source.chart)
+        if norm is None
+        else (jnp.isnan(norm.log_sum), jnp.isfinite(norm.log_sum))
+        for raw, norm, source in zip(raws, norms, sources, strict=True)
+    ]
+    return wrong, [
+        _sums(kind, parameter, pair, p, q, offset, slopes)
+        for kind, parameter in zip(spec.kinds, parameters, strict=True)
+    ]
+
+
+def finished(spec: Spec, parameters: Any, wrong: Any, found: Any) -> tuple[Array, list[Part]]:
+    """Which rows have no meaning, and the statistics, merged between shards."""
+    plan = spec.plan
+    bad = functools.reduce(jnp.logical_or, (_any(a, plan) | ~_any(b, plan) for a, b in wrong))
+    parts = [
+        _finished(kind, parameter, x, plan)
+        for kind, parameter, x in zip(spec.kinds, parameters, found, strict=True)
+    ]
+    return bad, [x._replace(value=jnp.where(bad, jnp.nan, x.value)) for x in parts]
 
 
 def forward(
@@ -287,54 +345,23 @@ def forward(
         return both_rows(p.tile(window), q.tile(window))
 
     def ends(p: Source, q: Source) -> Any:
-        return [
-            _exponentials(raw) if side.chart == "logits" else None
-            for side, raw in zip((p, q), raws(p, q), strict=True)
-        ]
+        return _ends((p, q), raws(p, q))
 
-    def merged(found: Any) -> tuple[Norm | None, Norm | None]:
-        return tuple(None if x is None else _norm(*x, plan) for x in found)  # type: ignore
+    def sums(parameters: Any, p: Source, q: Source, norms: Any) -> Any:
+        return sums_of(spec, parameters, (p, q), raws(p, q), norms, offset, slopes)
 
-    def sums(parameters: Any, p: Source, q: Source, norms: Any, offset: Any) -> Any:
+    def at_once(parameters: Any, p: Source, q: Source) -> Any:
+        # The logits of a head are made once: both reductions read them.
         both = raws(p, q)
-        sides = [
-            normalised(raw, norm, side.chart)
-            for raw, norm, side in zip(both, norms, (p, q), strict=True)
-        ]
-        pair = pair_of(*sides)
-        wrong = [
-            (jnp.isnan(norm.log_sum), jnp.isfinite(norm.log_sum))
-            if norm is not None
-            else _wrong(raw, side.chart)
-            for raw, norm, side in zip(both, norms, (p, q), strict=True)
-        ]
-        return wrong, [
-            _sums(kind, parameter, pair, *sides, offset, slopes)
-            for kind, parameter in zip(spec.kinds, parameters, strict=True)
-        ]
+        norms = normalisers((p, q), both, plan)
+        return norms, sums_of(spec, parameters, (p, q), both, norms, offset, slopes)
 
     if plan.axis_name is None:
-
-        def at_once(parameters: Any, p: Source, q: Source) -> Any:
-            # A head's logits are made once: both reductions read them.
-            norms = merged(ends(p, q))
-            return norms, sums(parameters, p, q, norms, offset)
-
         norms, (wrong, found) = over_rows(at_once, plan, parameters, p, q)
     else:
-        norms = merged(over_rows(ends, plan, p, q))
-        wrong, found = over_rows(
-            lambda *x: sums(*x, offset), plan, parameters, p, q, norms
-        )
-    bad = functools.reduce(
-        jnp.logical_or,
-        (_any(a, plan) | ~_any(b, plan) for a, b in wrong),
-    )
-    parts = [
-        _finished(kind, parameter, x, plan)
-        for kind, parameter, x in zip(spec.kinds, parameters, found, strict=True)
-    ]
-    parts = [x._replace(value=jnp.where(bad, jnp.nan, x.value)) for x in parts]
+        norms = _merged(over_rows(ends, plan, p, q), plan)
+        wrong, found = over_rows(sums, plan, parameters, p, q, norms)
+    bad, parts = finished(spec, parameters, wrong, found)
     return Known(norms, bad.astype(plan.dtype), parts)
 
 
