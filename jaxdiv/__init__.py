@@ -27,6 +27,8 @@ from ._finite import Labels as Labels
 from ._finite import Logits as Logits
 from ._finite import LogProbs as LogProbs
 from ._finite import Probs as Probs
+from ._heads import Head as Head
+from ._heads import TopK as TopK
 from ._implementation import implementation_of as implementation_of
 from ._own_function import FDivergence as FDivergence
 from ._transforms import Bhattacharyya as Bhattacharyya
@@ -60,6 +62,7 @@ from ._verbs import squared_fisher_rao as squared_fisher_rao
 from ._verbs import squared_hellinger as squared_hellinger
 from ._verbs import total_variation as total_variation
 from ._verbs import tsallis_divergence as tsallis_divergence
+from ._verbs import weighted_sum as weighted_sum
 from .coding import HuffmanCode as HuffmanCode
 from .coding import expected_code_length as expected_code_length
 from .coding import huffman_code as huffman_code

@@ -125,14 +125,16 @@ class Divergence(abc.ABC):
         axis: int = -1,
         where: Any = None,
         base: float | None = None,
+        axis_name: Any = None,
         implementation: str = "auto",
     ) -> Array:
         """D(p || q) along `axis`; see `jaxdiv.kl_divergence` for the arguments."""
         from ._finite import divergence
 
         return divergence(
-            self, p, q, axis=axis, where=where, base=base, implementation=implementation
-        )
+            self, p, q, axis=axis, where=where, base=base, axis_name=axis_name,
+            implementation=implementation,
+        )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

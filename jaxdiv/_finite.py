@@ -15,6 +15,7 @@ from jax import Array
 
 from . import _checks as checks
 from ._divergence import Divergence
+from ._heads import Head, TopK, as_head, as_topk, check_indices
 from ._members import maybe_member
 from ._pytree import register, static
 from .rows.evaluate import Rows
@@ -60,7 +61,15 @@ class Labels:
     smoothing: Any = 0.0
 
 
-Noun = Probs | LogProbs | Logits | Labels
+@dataclasses.dataclass(frozen=True)
+class Weighted:
+    """A distribution whose rows have weights: what a verb returns is the weighted sum over them."""
+
+    noun: Any
+    weights: Any
+
+
+Noun = Probs | LogProbs | Logits | Labels | Head | TopK
 
 
 def as_noun(name: str, value: Any) -> Noun:
@@ -95,18 +104,34 @@ def as_noun(name: str, value: Any) -> Noun:
             zero = checks.concrete(smoothing) and float(smoothing) == 0
             labels = checks.as_labels(f"{name}.labels", x)
             return Labels(labels, num_classes, None if zero else smoothing)
+        case Head():
+            return as_head(name, value)
+        case TopK():
+            return as_topk(name, value)
         case _:
             return Probs(checks.as_array(name, value))
 
 
 def _array(noun: Noun) -> Array:
     match noun:
-        case Probs(x) | LogProbs(x) | Logits(x) | Labels(x):
+        case Probs(x) | LogProbs(x) | Logits(x) | Labels(x) | Head(x) | TopK(x):
             return x
 
 
 def _ndim(noun: Noun) -> int:
     return _array(noun).ndim + isinstance(noun, Labels)
+
+
+def _floats(noun: Noun) -> list[Array]:
+    match noun:
+        case Labels():
+            return []
+        case TopK(_, x):
+            return [x]
+        case Head(hidden, weight):
+            return [hidden, weight]
+        case _:
+            return [_array(noun)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,14 +146,17 @@ class Layout:
 
 def compute_dtype(*nouns: Noun) -> Any:
     """float32 for anything lower, float64 where an array has it."""
-    floats = [_array(n).dtype for n in nouns if not isinstance(n, Labels)]
+    floats = [x.dtype for n in nouns for x in _floats(n)]
     if not floats:
         return jnp.result_type(float)
     return jnp.float64 if any(d == jnp.float64 for d in floats) else jnp.float32
 
 
-def layout(nouns: dict[str, Noun], axis: Any, where: Any) -> Layout:
-    """Check that the nouns fit together along the axis, and say how."""
+def layout(nouns: dict[str, Noun], axis: Any, where: Any, shards: int = 1) -> Layout:
+    """Check that the nouns fit together along the axis, and say how.
+
+    Of `shards` parts of the outcomes each array has one; `size` is the number of all outcomes.
+    """
     ndim = max(_ndim(noun) for noun in nouns.values())
     axis = checks.check_axis(axis, ndim)
     sizes, batches = {}, {}
@@ -139,16 +167,22 @@ def layout(nouns: dict[str, Noun], axis: Any, where: Any) -> Layout:
             if noun.num_classes is not None:
                 sizes[name] = noun.num_classes
             continue
+        if isinstance(noun, Head | TopK):
+            batches[name] = shape[:-1]
+            if isinstance(noun, Head):
+                sizes[name] = noun.weight.shape[1] * shards
+            continue
         if -axis > len(shape):
             raise ValueError(
                 f"axis {axis} of {name} is out of range: {name} has shape {shape}, "
                 f"and the other argument {ndim} axes"
             )
-        sizes[name] = shape[axis]
+        sizes[name] = shape[axis] * shards
         batches[name] = shape[: len(shape) + axis] + shape[len(shape) + axis + 1 :]
     if not sizes:
         raise ValueError(
-            f"{' and '.join(nouns)} are Labels without num_classes: give it to one of them"
+            f"nothing says how many outcomes there are: {' and '.join(nouns)} are Labels without "
+            "num_classes, or TopK; give Labels theirs, or the other side an axis of outcomes"
         )
     if len(set(sizes.values())) != 1:
         text = ", ".join(f"{name} has {size}" for name, size in sizes.items())
@@ -165,6 +199,8 @@ def layout(nouns: dict[str, Noun], axis: Any, where: Any) -> Layout:
         text = " and ".join(f"{name} {shape}" for name, shape in batches.items())
         raise ValueError(f"batch shapes must broadcast, but are {text}") from None
     for name, noun in nouns.items():
+        if isinstance(noun, TopK):
+            check_indices(name, noun.indices, size)
         if isinstance(noun, Labels) and checks.concrete(noun.labels) and noun.labels.size:
             # NumPy, as jnp.min of known labels would be traced inside a jitted function.
             known = np.asarray(noun.labels)
@@ -176,7 +212,7 @@ def layout(nouns: dict[str, Noun], axis: Any, where: Any) -> Layout:
                 )
     if where is not None:
         place = len(batch) + 1 + axis
-        checks.check_where(where, (*batch[:place], size, *batch[place:]))
+        checks.check_where(where, (*batch[:place], size // shards, *batch[place:]))
     return Layout(axis, size, ndim, compute_dtype(*nouns.values()))
 
 
@@ -275,23 +311,38 @@ def divergence(
     axis: int = -1,
     where: Any = None,
     base: float | None = None,
+    axis_name: Any = None,
     implementation: str = "auto",
 ) -> Array:
     """Evaluate a divergence object; the verbs are lines over this."""
+    if isinstance(p, Weighted):
+        from .tiles.weighted import weighted
+
+        keywords = dict(axis=axis, where=where, axis_name=axis_name, implementation=implementation)
+        return weighted(divergence, p, q, base=base, **keywords)
     if maybe_member(p) or maybe_member(q):
         from .families.adapters import adapted
         from .families.evaluate import between, refuse
 
         p, q = adapted("p", p), adapted("q", q)
         if maybe_member(p) or maybe_member(q):
-            given = {"axis": (axis, -1), "where": (where, None)}
+            given = {"axis": (axis, -1), "where": (where, None), "axis_name": (axis_name, None)}
             refuse(**given, implementation=(implementation, "auto"))
             return between(divergence, p, q, base=base)
     checks.check_implementation(implementation)
     log_base = checks.check_base(base, divergence.logarithmic, type(divergence).__name__)
     divergence.check()
-    nouns = {"p": as_noun("p", p), "q": as_noun("q", q)}
+    nouns = {"p": as_noun("p", p)}
+    nouns["q"] = nouns["p"] if q is p else as_noun("q", q)
     where = None if where is None else jnp.asarray(where)
+    if axis_name is not None or any(isinstance(n, Head | TopK) for n in nouns.values()):
+        from .tiles.evaluate import evaluate
+
+        value = evaluate(
+            divergence.specialise(), nouns["p"], nouns["q"], where,
+            axis=axis, axis_name=axis_name, implementation=implementation,
+        )  # fmt: skip
+        return value if base is None else divergence.in_base(value, log_base)
     form = layout(nouns, axis, where)
     value = _evaluate(
         divergence.specialise(), nouns["p"], nouns["q"], where,

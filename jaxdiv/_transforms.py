@@ -343,7 +343,7 @@ def _highest(rows: "Rows", alpha: Array) -> Array:
     """-log(S/m) at the alpha where it is highest: its derivative by alpha, 0, is left out."""
 
     def of(sides: tuple["Side", "Side"], alpha: Array) -> Array:
-        return _deficit(type(rows)(*sides, rows.implementation), alpha)
+        return _deficit(rows.with_sides(*sides), alpha)
 
     function = jax.custom_jvp(of)
 
@@ -403,8 +403,8 @@ class Chernoff(Divergence):
 
         # The exponent is concave in alpha: bisect its slope. An error e in alpha costs e^2.
         side_p, side_q = jax.tree.map(jax.lax.stop_gradient, rows.sides())
-        still = type(rows)(side_p, side_q, rows.implementation)
-        middle = jnp.full((*rows.p.values.shape[:-1], 1), 0.5, rows.dtype)
+        still = rows.with_sides(side_p, side_q)
+        middle = jnp.full((*rows.batch, 1), 0.5, rows.dtype)
         one = jnp.ones_like(middle)
 
         def bisect(_, bracket):
@@ -428,7 +428,7 @@ class Chernoff(Divergence):
         moved = jax.tree.map(_moved, rows.sides())
 
         def slope_at(side_p: "Side", side_q: "Side") -> Array:
-            return _slope(type(rows)(side_p, side_q, rows.implementation), start)
+            return _slope(rows.with_sides(side_p, side_q), start)
 
         _, up = jax.jvp(slope_at, still.sides(), moved)
         bends = inside & (curvature < 0)

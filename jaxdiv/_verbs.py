@@ -2,14 +2,17 @@
 
 Shared by all of them
 ---------------------
-p, q : a plain array (probabilities), `Probs`, `LogProbs`, `Logits` or `Labels`, `(*batch, n)` with
-    the n outcomes along `axis`. Batch shapes broadcast as in NumPy. bfloat16 and float16 are
+p, q : a plain array (probabilities), `Probs`, `LogProbs`, `Logits`, `Labels`, `Head` or `TopK`,
+    `(*batch, n)` with the n outcomes along `axis`. Batch shapes broadcast as in NumPy. bfloat16 and float16 are
     computed in float32, integers count as floats, booleans are refused.
 axis : the axis of outcomes, -1.
 where : booleans that broadcast to the arguments; False drops an outcome. Logits are renormalised
     over the rest, probabilities and log-probabilities are not. A row masked entirely gives 0.
 base : logarithmic divergences are in nats, or with `base` in units of log(base); elsewhere a
     TypeError.
+axis_name : inside `jax.shard_map`, the mesh axis over which the outcomes are divided: each device
+    has a part of every row, of equal length. Row statistics merge with collectives of a few
+    numbers a row. Labels and indices count all outcomes.
 implementation : "reference", all rows at once by plain operations; "blocked", rows in blocks that
     stay in a CPU's caches; "mosaic_gpu", kernels that read each logit once, on Hopper GPUs and
     newer, and the reference for what has none; "mosaic_gpu_interpret", these on a CPU, for tests;
@@ -48,6 +51,7 @@ from ._f_divergences import (
     SquaredHellinger,
     TotalVariation,
 )
+from ._finite import Weighted
 from ._own_function import FDivergence
 from ._transforms import (
     Bhattacharyya,
@@ -66,6 +70,7 @@ class Keywords(TypedDict, total=False):
 
     axis: int
     where: Any
+    axis_name: Any
     implementation: str
 
 
@@ -279,6 +284,23 @@ def bregman_divergence(
     Reference: Bregman, The Relaxation Method, 1967; Bauschke and Borwein, 2001.
     """
     return Bregman(potential)(p, q, **keywords)
+
+
+def weighted_sum(
+    verb: Callable[..., Array], p: Any, q: Any, weights: Any, **keywords: Any
+) -> Array:
+    """sum of weights * verb(p, q) over all rows; a row of weight 0 counts for nothing, even NaN.
+
+    `verb` is one of two arguments, such as `kl_divergence`, `cross_entropy` or a divergence object;
+    `keywords` are its own. `weights` broadcast to the batch shape; a mean is a sum with weights
+    1 / count. The derivative by a weight is the row's value, 0 where the weight is 0.
+
+    Of a sum of terms and a `Head` the gradient is found in the pass that finds the value: three
+    products for a head, as many as for logits that are kept, where the gradients of single rows
+    cost four. Weights of low precision take an array of float32 as large as their gradient then, and
+    do so if it fits into half of the head's `memory`.
+    """
+    return verb(Weighted(p, weights), q, **keywords)
 
 
 def chernoff_information(p: Any, q: Any, **keywords: Unpack[LogKeywords]) -> Array:

@@ -12,6 +12,7 @@ from . import _checks as checks
 from ._divergence import Claims, Edge, Separable, declare
 from ._f_divergences import KL
 from ._finite import Labels, Logits, LogProbs, Probs, as_noun, divergence, layout, sides
+from ._heads import Head, TopK
 from ._members import maybe_member
 from .rows.pair import Pair, pair_of
 
@@ -94,6 +95,7 @@ def cross_entropy(
     axis: int = -1,
     where: Any = None,
     base: float | None = None,
+    axis_name: Any = None,
     implementation: str = "auto",
 ) -> Array:
     """Cross-entropy H(p, q) = -sum p log q, in nats or in units of log(base).
@@ -105,7 +107,9 @@ def cross_entropy(
     Arguments, shapes and errors are those of `kl_divergence`. Between members of families it is
     H(p) + KL(p || q), for densities with the differential entropy.
     """
-    return CrossEntropy()(p, q, axis=axis, where=where, base=base, implementation=implementation)
+    return CrossEntropy()(
+        p, q, axis=axis, where=where, base=base, axis_name=axis_name, implementation=implementation
+    )
 
 
 def entropy(
@@ -114,6 +118,7 @@ def entropy(
     axis: int = -1,
     where: Any = None,
     base: float | None = None,
+    axis_name: Any = None,
     implementation: str = "auto",
 ) -> Array:
     """Entropy H(p) = -sum p log p, the floor of every code's mean length; 0 log 0 = 0.
@@ -126,19 +131,28 @@ def entropy(
     """
     noun = p if maybe_member(p) else as_noun("p", p)
     return divergence(
-        CrossEntropy(), noun, noun, axis=axis, where=where, base=base, implementation=implementation
-    )
+        CrossEntropy(), noun, noun, axis=axis, where=where, base=base, axis_name=axis_name,
+        implementation=implementation,
+    )  # fmt: skip
 
 
 def perplexity(
-    p: Any, q: Any = None, *, axis: int = -1, where: Any = None, implementation: str = "auto"
+    p: Any,
+    q: Any = None,
+    *,
+    axis: int = -1,
+    where: Any = None,
+    axis_name: Any = None,
+    implementation: str = "auto",
 ) -> Array:
     """exp of the cross-entropy H(p, q) or, without q, of the entropy H(p).
 
     The size of the uniform distribution that is as hard to code. A pure number, whatever the
     base of the logarithms.
     """
-    keywords: dict[str, Any] = dict(axis=axis, where=where, implementation=implementation)
+    keywords: dict[str, Any] = dict(
+        axis=axis, where=where, axis_name=axis_name, implementation=implementation
+    )
     return jnp.exp(entropy(p, **keywords) if q is None else cross_entropy(p, q, **keywords))
 
 
@@ -166,6 +180,8 @@ def self_information(
     """
     log_base = checks.check_base(base, True, "self_information")
     noun = as_noun("p", p)
+    if isinstance(noun, Head | TopK):
+        raise TypeError(f"self_information keeps the shape of all outcomes, which a {type(noun).__name__} never has")
     mask = None if where is None else jnp.asarray(where)
     form = layout({"p": noun}, axis, mask)
     side, same, mask = sides(noun, noun, mask, form)
@@ -185,8 +201,9 @@ def self_information(
 def _joint(joint: Any, axes: Any, where: Any) -> Array:
     """The table as probabilities with its two axes last."""
     match joint:
-        case Labels():
-            raise TypeError("joint must be a table of probabilities, not Labels")
+        case Labels() | Head() | TopK():
+            kind = type(joint).__name__
+            raise TypeError(f"joint must be a table of probabilities, not {kind}")
         case Probs(x) | LogProbs(x) | Logits(x):
             table = checks.as_array("joint", x)
         case _:

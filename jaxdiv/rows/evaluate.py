@@ -56,6 +56,15 @@ class Rows:
         """Both sides."""
         return self.p, self.q
 
+    def with_sides(self, side_p: Side, side_q: Side) -> "Rows":
+        """The same rows made of other numbers."""
+        return type(self)(side_p, side_q, self.implementation)
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The shape of every statistic."""
+        return self.p.values.shape[:-1]
+
     def masses(self) -> tuple[Array, Array]:
         """The sums of p and of q."""
         return mass(self.p), mass(self.q)

@@ -55,6 +55,11 @@ def _of_rows(alpha: Array, mass_p: Array, mass_q: Array, total: Array, far: Arra
     return jnp.where(near, value, far / jnp.where(one, 1, alpha - 1))
 
 
+def renyi_of(alpha: Array, mass_p: Array, mass_q: Array, total: Array, far: Array) -> Array:
+    """The divergence from the masses, the alpha-divergence and the log-affinity of each row."""
+    return _of_rows(_row(alpha), mass_p, mass_q, total, far)
+
+
 def of_sum(alpha: Array, total: Array) -> tuple[Array, Array]:
     """The divergence of distributions from their alpha-divergence, and which rows are near."""
     _, excess, near = _excess(_row(alpha), jnp.ones_like(total), total)

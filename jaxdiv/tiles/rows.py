@@ -1,0 +1,120 @@
+"""What a divergence may ask of rows that are never whole: the same as of `Rows`."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from .._divergence import Claims, Edge, Reverse, Separable, declare
+from .._f_divergences import Alpha
+from ..rows.pair import Pair
+from ..rows.renyi import renyi_of
+from .plan import Plan
+from .rule import statistics
+from .sources import Source
+from .statistics import Spec
+
+
+@declare
+class _Alone(Separable):
+    """The mass of p outside q's support or, with `shared`, all of it."""
+
+    shared: float = 0.0
+    formula: ClassVar[str] = "sum p where q = 0"
+
+    def term(self, pair: Pair) -> Array:
+        return self.shared * pair.p
+
+    def weighted(self, pair: Pair) -> tuple[Array, Array]:
+        return self.shared * pair.p, jnp.zeros_like(pair.p)
+
+    def at_p_zero(self, pair: Pair) -> Edge:
+        zero = jnp.zeros_like(pair.raw_q)
+        return Edge(zero, jnp.full_like(zero, self.shared), zero, zero, zero)
+
+    def at_q_zero(self, pair: Pair) -> Edge:
+        zero = jnp.zeros_like(pair.raw_p)
+        return Edge(pair.raw_p, zero, zero, jnp.ones_like(zero), pair.raw_p)
+
+    def claims(self) -> Claims:
+        raise NotImplementedError("a mass, not a divergence")
+
+
+class TiledRows:
+    """Two sources of the same outcomes; every statistic has the batch shape."""
+
+    def __init__(self, p: Source, q: Source, plan: Plan, batch: tuple[int, ...], offset: Array):
+        self.sources: tuple[Source, Source] = (p, q)
+        self.plan, self.offset = plan, offset
+        self.batch, self.dtype = batch, plan.dtype
+        self.implementation = "auto"
+
+    def _find(self, *requests: tuple[str, Any]) -> list[Array]:
+        kinds, parameters = zip(*requests, strict=True)
+        rows = [jax.tree.map(self._flat, x) for x in parameters]
+        found = statistics(Spec(kinds, self.plan), rows, *self.sources, self.offset)
+        return [x.reshape(self.batch) for x in found]
+
+    def _flat(self, parameter: Any) -> Array:
+        """A scalar, or one number a row, (rows, 1)."""
+        parameter = jnp.asarray(parameter, self.dtype)
+        return parameter.reshape(math.prod(self.batch), 1) if parameter.ndim else parameter
+
+    def sum(self, divergence: Separable) -> Array:
+        """Sum of a summand."""
+        if divergence.captures():
+            raise NotImplementedError(
+                "a function that reads values which are being traced has no form in tiles: make "
+                "them parameters of a divergence of your own, or pass whole rows"
+            )
+        return self._find(("sum", divergence))[0]
+
+    def log_affinity(self, alpha: Array) -> Array:
+        """log sum p^alpha q^(1 - alpha)."""
+        return self._find(("affinity", alpha))[0]
+
+    def renyi(self, alpha: Array) -> Array:
+        """Renyi's divergence of order alpha, 0 <= alpha < inf."""
+        other = jnp.where(alpha == 1, 2, alpha)
+        total, far = self._find(("sum", Alpha(alpha)), ("affinity", other))
+        return renyi_of(alpha, *self.masses(), total, far)
+
+    def max_log_ratio(self) -> Array:
+        """The largest log(p/q) on the support of p."""
+        return self._find(("ratio", ()))[0]
+
+    def masses(self) -> tuple[Array, Array]:
+        """The sums of p and of q."""
+        one = jnp.ones(self.batch, self.dtype)
+        p, q = (source.chart != "logits" for source in self.sources)
+        requests = [d for d, needed in ((_Alone(1.0), p), (Reverse(_Alone(1.0)), q)) if needed]
+        found = iter(self._find(*(("sum", d) for d in requests)) if requests else ())
+        return (next(found) if p else one), (next(found) if q else one)
+
+    def unshared(self) -> tuple[Array, Array]:
+        """The mass of p outside q's support, and of q outside p's."""
+        only_p, only_q = self._find(("sum", _Alone()), ("sum", Reverse(_Alone())))
+        return only_p, only_q
+
+    def sides(self) -> tuple[Sequence[Array], Sequence[Array]]:
+        """What both sides are made of, as far as it may move."""
+        p, q = ([x for x in jax.tree.leaves(s) if _moves(x)] for s in self.sources)
+        return p, q
+
+    def with_sides(self, p: Sequence[Array], q: Sequence[Array]) -> "TiledRows":
+        """The same rows made of other numbers."""
+
+        def rebuilt(source: Source, numbers: Sequence[Array]) -> Source:
+            leaves, tree = jax.tree.flatten(source)
+            given = iter(numbers)
+            return jax.tree.unflatten(tree, [next(given) if _moves(x) else x for x in leaves])
+
+        sources = map(rebuilt, self.sources, (p, q))
+        return TiledRows(*sources, self.plan, self.batch, self.offset)
+
+
+def _moves(x: Array) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.floating)
