@@ -229,3 +229,14 @@ def test_progress_is_shown_when_it_is_asked_for(capsys):
     jd.fit(Reverse(jd.KL()), target, family, num_steps=10, progress=True)
     shown = capsys.readouterr()
     assert shown.out == "" and "fit" in shown.err
+
+
+def test_reverse_kl_settles_on_the_mode_it_begins_near():
+    # Two modes so far apart that the best member is one of them: KL is -log of its weight.
+    modes = jd.Normal(np.float32([-2.5, 2.5]), np.float32([0.6, 0.9]))
+    target = jd.Mixture(np.float32([0.6, 0.4]), modes)
+    for start, weight, loc in ((-1.0, 0.6, -2.5), (1.0, 0.4, 2.5)):
+        found = jd.fit(jd.Reverse(jd.KL()), target, jd.Normal(start, 1.0))
+        assert found.converged
+        np.testing.assert_allclose(found.member.loc, loc, rtol=0.01)
+        np.testing.assert_allclose(found.value, -np.log(weight), atol=5e-3)

@@ -37,9 +37,10 @@ def minimise(
     import optax
 
     if optimizer is None:
-        optimizer = optax.lbfgs(linesearch=optax.scale_by_backtracking_linesearch(20))
-        if sampled:
-            optimizer = optax.adam(optax.cosine_decay_schedule(0.03, num_steps))
+        # Its zoom line search: where backtracking ends the curvature may be negative, and L-BFGS
+        # then stands still.
+        schedule = optax.cosine_decay_schedule(0.03, num_steps)
+        optimizer = optax.adam(schedule) if sampled else optax.lbfgs()
     optimizer = optax.with_extra_args_support(optimizer)
     key = jax.random.key(0) if key is None else key
     length = min(num_steps, 100 if sampled else 10)
