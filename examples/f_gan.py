@@ -3,7 +3,8 @@
 A generator G(z) and a critic V(x) play for E_p[T] - E_q[f*(T)], T = g(V) with the output activation
 g of the divergence: the critic raises the bound on D(p || q), and the generator, which is q, lowers
 it. Nowozin, Cseke and Tomioka, arXiv 1606.00709, whose trick for the generator is used as well: it
-raises E_q[T] in place of lowering -E_q[f*(T)], which has the same fixed point and steeper slopes.
+raises E_q[T] in place of lowering -E_q[f*(T)], which has the same fixed point and steeper slopes. The
+critic stays within +-10: 1 - e^-V, the activation of reverse KL, is 1 beyond 17 in float32.
 """
 
 import functools
@@ -25,7 +26,7 @@ DIVERGENCES = {
     "Jensen-Shannon": jd.JensenShannon(),
     "chi-squared": jd.Chi2(),
 }
-MODES, SPREAD, WIDTH, BATCH = 8, 0.15, 64, 256
+MODES, SPREAD, WIDTH, BATCH, LIMIT = 8, 0.15, 64, 256, 10.0
 ANGLES = 2 * np.pi * np.arange(MODES) / MODES
 CENTRES = 2 * np.stack([np.cos(ANGLES), np.sin(ANGLES)], -1).astype(np.float32)
 
@@ -65,7 +66,7 @@ def train(name: str, steps: int, key: jax.Array) -> tuple[Any, jax.Array]:
     generator = network(second, (8, WIDTH, WIDTH, 2))
 
     def scores(critic: Any, x: jax.Array) -> jax.Array:
-        return activation(apply(critic, x)[:, 0])
+        return activation(LIMIT * jnp.tanh(apply(critic, x)[:, 0] / LIMIT))
 
     def bound(critic: Any, generator: Any, key: jax.Array) -> jax.Array:
         real, noise = jax.random.split(key)
