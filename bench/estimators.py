@@ -29,12 +29,13 @@ _PAIRS = {
         )
     ),
 }
-_LAWS = {
-    "normal": (stats.norm(0, 1).pdf, stats.norm(0.5, 0.8).pdf, (-9, 9)),
-    "gamma": (stats.gamma(3, scale=1 / 2).pdf, stats.gamma(2.5, scale=1 / 2.4).pdf, (1e-12, 30)),
+_LAW: Any = stats  # whose distributions pyright takes for discrete ones
+_LAWS: dict[str, Any] = {
+    "normal": (_LAW.norm(0, 1).pdf, _LAW.norm(0.5, 0.8).pdf, (-9, 9)),
+    "gamma": (_LAW.gamma(3, scale=1 / 2).pdf, _LAW.gamma(2.5, scale=1 / 2.4).pdf, (1e-12, 30)),
     "mixture": (
-        lambda x: (stats.norm(-2, 1).pdf(x) + stats.norm(2, 1).pdf(x)) / 2,
-        lambda x: 0.3 * stats.norm(-1.5, 0.9).pdf(x) + 0.7 * stats.norm(2.5, 0.9).pdf(x),
+        lambda x: (_LAW.norm(-2, 1).pdf(x) + _LAW.norm(2, 1).pdf(x)) / 2,
+        lambda x: 0.3 * _LAW.norm(-1.5, 0.9).pdf(x) + 0.7 * _LAW.norm(2.5, 0.9).pdf(x),
         (-11, 11),
     ),
 }

@@ -3,8 +3,8 @@
 A generator G(z) and a critic V(x) play for E_p[T] - E_q[f*(T)], T = g(V) with the output activation
 g of the divergence: the critic raises the bound on D(p || q), and the generator, which is q, lowers
 it. Nowozin, Cseke and Tomioka, arXiv 1606.00709, whose trick for the generator is used as well: it
-raises E_q[T] in place of lowering -E_q[f*(T)], which has the same fixed point and steeper slopes. The
-critic stays within +-10: 1 - e^-V, the activation of reverse KL, is 1 beyond 17 in float32.
+raises E_q[T] in place of lowering -E_q[f*(T)], which has the same fixed point and steeper slopes.
+The critic stays within +-10: 1 - e^-V, the activation of reverse KL, is 1 beyond 17 in float32.
 """
 
 import functools

@@ -264,6 +264,8 @@ def side(noun: Noun, where: Array | None, form: Layout, dtype: Any = None) -> Si
             masses = jnp.where(known, masses, jnp.nan)
             masses = masses.reshape((1,) * (form.ndim - masses.ndim) + masses.shape)
             return Side(masked(masses, 0), None, "linear")
+        case Head() | TopK():
+            raise AssertionError(f"a {type(noun).__name__} is evaluated in tiles")
 
 
 def sides(p: Noun, q: Noun, where: Array | None, form: Layout) -> tuple[Side, Side, Array | None]:
@@ -318,8 +320,10 @@ def divergence(
     if isinstance(p, Weighted):
         from .tiles.weighted import weighted
 
-        keywords = dict(axis=axis, where=where, axis_name=axis_name, implementation=implementation)
-        return weighted(divergence, p, q, base=base, **keywords)
+        return weighted(
+            divergence, p, q, base=base, axis=axis, where=where, axis_name=axis_name,
+            implementation=implementation,
+        )  # fmt: skip
     if maybe_member(p) or maybe_member(q):
         from .families.adapters import adapted
         from .families.evaluate import between, refuse

@@ -3,8 +3,8 @@
 Shared by all of them
 ---------------------
 p, q : a plain array (probabilities), `Probs`, `LogProbs`, `Logits`, `Labels`, `Head` or `TopK`,
-    `(*batch, n)` with the n outcomes along `axis`. Batch shapes broadcast as in NumPy. bfloat16 and float16 are
-    computed in float32, integers count as floats, booleans are refused.
+    `(*batch, n)` with the n outcomes along `axis`. Batch shapes broadcast as in NumPy. bfloat16 and
+    float16 are computed in float32, integers count as floats, booleans are refused.
 axis : the axis of outcomes, -1.
 where : booleans that broadcast to the arguments; False drops an outcome. Logits are renormalised
     over the rest, probabilities and log-probabilities are not. A row masked entirely gives 0.
@@ -297,8 +297,8 @@ def weighted_sum(
 
     Of a sum of terms and a `Head` the gradient is found in the pass that finds the value: three
     products for a head, as many as for logits that are kept, where the gradients of single rows
-    cost four. Weights of low precision take an array of float32 as large as their gradient then, and
-    do so if it fits into half of the head's `memory`.
+    cost four. Weights of low precision take an array of float32 as large as their gradient then,
+    and do so if it fits into half of the head's `memory`.
     """
     return verb(Weighted(p, weights), q, **keywords)
 

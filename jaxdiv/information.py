@@ -181,7 +181,10 @@ def self_information(
     log_base = checks.check_base(base, True, "self_information")
     noun = as_noun("p", p)
     if isinstance(noun, Head | TopK):
-        raise TypeError(f"self_information keeps the shape of all outcomes, which a {type(noun).__name__} never has")
+        raise TypeError(
+            "self_information keeps the shape of all outcomes, which a "
+            f"{type(noun).__name__} never has"
+        )
     mask = None if where is None else jnp.asarray(where)
     form = layout({"p": noun}, axis, mask)
     side, same, mask = sides(noun, noun, mask, form)

@@ -96,13 +96,13 @@ def test_values_and_gradients_of_two_heads_are_those_of_their_logits(name):
 @pytest.mark.parametrize("name", ["chernoff"])
 def test_chernoff_information_of_a_head(name):
     x = numbers()
-    verb = jd.CATALOGUE[name]
-    got, want = (
-        jax.jit(jax.value_and_grad(lambda h: verb(jd.Logits(x["table"][0]), make(h, x["weight"])).sum()))(
-            x["hidden"]
-        )
-        for make in (head, whole)
-    )  # fmt: skip
+    p, verb = jd.Logits(x["table"][0]), jd.CATALOGUE[name]
+
+    def value_and_slope(make):
+        total = jax.value_and_grad(lambda h: verb(p, make(h, x["weight"])).sum())
+        return jax.jit(total)(x["hidden"])
+
+    got, want = value_and_slope(head), value_and_slope(whole)
     agree(got, want, 1e-9)
 
 

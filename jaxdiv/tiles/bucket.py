@@ -17,7 +17,7 @@ from .evaluate import Shards, rows_of
 from .plan import Plan
 from .product import contract
 from .rule import moving_of, sweep_of, whole
-from .sources import Source, places
+from .sources import Source, TopKSource, places
 from .statistics import over_rows
 from .sweep import Window
 
@@ -30,6 +30,7 @@ def evaluate_bucket(
     rows, alive = rows_of(p, q, where, form, shards)
     on_left = isinstance(p, TopK)
     top, other = rows.sources if on_left else rows.sources[::-1]
+    assert isinstance(top, TopKSource)
     count = rows.plan.count
     given = [jnp.broadcast_to(x, (count, x.shape[-1])) for x in (top.indices, top.log_probs)]
     if top.mask is None:
@@ -52,7 +53,8 @@ def evaluate_bucket(
         student = student.at[:, :-1].set(jnp.where(kept, picked, -jnp.inf))
     sides = Side(teacher, None, "log"), Side(student, None, other.chart)
     divergence = jax.tree.map(lambda x: jnp.asarray(x, form.dtype), divergence)
-    value = divergence.evaluate(Rows(*(sides if on_left else sides[::-1])))
+    first, second = sides if on_left else sides[::-1]
+    value = divergence.evaluate(Rows(first, second))
     value = value * jnp.where(jnp.asarray(divergence.valid()), 1, jnp.nan).astype(value.dtype)
     value = value.reshape(rows.batch)
     return value if alive is None else jnp.where(alive, value, 0)

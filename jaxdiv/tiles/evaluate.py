@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .._divergence import Divergence
-from .._finite import Labels, Layout, Logits, LogProbs, Noun, Probs, as_noun, layout, side
+from .._finite import Labels, Layout, Logits, LogProbs, Noun, Probs, layout, side
 from .._heads import Head, TopK
 from .plan import Plan, plan
 from .rows import TiledRows
@@ -109,7 +109,7 @@ def source_of(
             if mask is not None:
                 empty = 0 if found.linear else -jnp.inf
                 values = jnp.where(mask, values, jnp.asarray(empty, values.dtype))
-                if not found.linear:
+                if living is not None and not found.linear:
                     values = jnp.where(living, values, jnp.asarray(0, values.dtype))
             return ArraySource(values, found.temperature, found.chart, jnp.dtype(dtype))
 

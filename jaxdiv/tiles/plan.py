@@ -26,7 +26,9 @@ class Plan:
     dtype: Any = jnp.float32
 
 
-def plan(count: int, size: int, dtype: Any, memory: int | None, axis_name: Any, shards: int) -> Plan:
+def plan(
+    count: int, size: int, dtype: Any, memory: int | None, axis_name: Any, shards: int
+) -> Plan:
     """The plan for `count` rows of `size` outcomes.
 
     Raises:

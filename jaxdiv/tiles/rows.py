@@ -112,8 +112,8 @@ class TiledRows:
             given = iter(numbers)
             return jax.tree.unflatten(tree, [next(given) if _moves(x) else x for x in leaves])
 
-        sources = map(rebuilt, self.sources, (p, q))
-        return TiledRows(*sources, self.plan, self.batch, self.offset)
+        first, second = map(rebuilt, self.sources, (p, q))
+        return TiledRows(first, second, self.plan, self.batch, self.offset)
 
 
 def _moves(x: Array) -> bool:

@@ -136,10 +136,11 @@ def _by_parameters(
 
 def _pieces(known: Known, p: Source, q: Source, window: Window) -> tuple[Any, Any, Pair]:
     raws = both_rows(p.tile(window), q.tile(window))
-    sides = tuple(
+    first, second = (
         normalised(raw, norm, source.chart)
         for raw, norm, source in zip(raws, known.norms, (p, q), strict=True)
     )
+    sides = first, second
     return raws, sides, pair_of(*sides)
 
 
@@ -167,10 +168,11 @@ def _push(
         for m, source, d in zip(moving, (p, q), side_dots, strict=True)
     ]
     raws = both_rows(raw_dots[0][0], raw_dots[1][0])
-    sides = tuple(
+    first, second = (
         normalised(raw, norm, source.chart)
         for raw, norm, source in zip(raws, known.norms, (p, q), strict=True)
     )
+    sides = first, second
     pair = pair_of(*sides)
     bad = known.bad[:, None] > 0
     masses = pair.raw_p, pair.raw_q
@@ -210,16 +212,16 @@ def _push(
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def statistics(
-    spec: Spec, parameters: Any, p: Source, q: Source, offset: Array
-) -> list[Array]:
+def statistics(spec: Spec, parameters: Any, p: Source, q: Source, offset: Array) -> list[Array]:
     """The statistics of every row."""
     return [part.value for part in forward(spec, parameters, p, q, offset, False).parts]
 
 
 def _statistics_jvp(spec: Spec, primals: Any, tangents: Any) -> tuple[list[Array], list[Array]]:
-    known = _known(spec, *primals)
-    return [x.value for x in known.parts], push(spec, *primals, known, tangents[:3])
+    parameters, p, q, offset = primals
+    known = _known(spec, parameters, p, q, offset)
+    values = push(spec, parameters, p, q, offset, known, tangents[:3])
+    return [x.value for x in known.parts], values
 
 
 statistics.defjvp(_statistics_jvp, symbolic_zeros=True)
@@ -231,8 +233,8 @@ def _known(spec: Spec, parameters: Any, p: Source, q: Source, offset: Array) -> 
 
 
 def _known_jvp(spec: Spec, primals: Any, tangents: Any) -> tuple[Known, Known]:
-    known = _known(spec, *primals)
     parameters, p, q, offset = primals
+    known = _known(spec, parameters, p, q, offset)
     norm_dots = []
     for norm, source, dots in zip(known.norms, (p, q), tangents[1:3], strict=True):
         if norm is None:
@@ -246,7 +248,7 @@ def _known_jvp(spec: Spec, primals: Any, tangents: Any) -> tuple[Known, Known]:
                 (source.axes(), whole(norm), m.pick(source.axes())),
             )  # fmt: skip
         norm_dots.append(Norm(jnp.zeros_like(norm.top), total))
-    values = push(spec, *primals, known, tangents[:3])
+    values = push(spec, parameters, p, q, offset, known, tangents[:3])
     by_parameters, by_p, by_q = map(moving_of, tangents[:3])
     moves = by_parameters[0], by_p[0], by_q[0]
     args = (parameters, p, q, known, norm_dots, by_parameters[1], by_p[1], by_q[1])
@@ -264,7 +266,7 @@ def _known_jvp(spec: Spec, primals: Any, tangents: Any) -> tuple[Known, Known]:
             # The sums are alpha and 1 - alpha, where they are not 0.
             alpha_dot = jnp.where((part.by_p == 0) & (part.by_q == 0), 0, alphas[k].reshape(-1))
             of_p, of_q = alpha_dot, -alpha_dot
-        nowhere = np.zeros(part.where.shape, jax.dtypes.float0)
+        nowhere: Any = np.zeros(part.where.shape, jax.dtypes.float0)
         parts.append(Part(value, of_p, of_q, zero, zero, zero, nowhere))
     return known, Known(tuple(norm_dots), jnp.zeros_like(known.bad), parts)  # type: ignore
 

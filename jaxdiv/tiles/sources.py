@@ -6,7 +6,7 @@ A source is a pytree of arrays with rows in front. `axes` says of each which axi
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from .product import product
 from .sweep import Window
 
 WHOLE = -1
+
+Chart = Literal["linear", "log", "logits"]
 
 
 def _masked(x: Array, mask: Array | None, window: Window, empty: float) -> Array:
@@ -39,7 +41,7 @@ class HeadSource:
     `hidden` is in float32 at least, whatever the products' dtype, so that its cotangent is.
     """
 
-    chart: ClassVar[str] = "logits"
+    chart: ClassVar[Chart] = "logits"
     of_rows: ClassVar[tuple[str, ...]] = ("hidden", "mask", "alive")
     hidden: Any
     weight: Any
@@ -84,7 +86,7 @@ class ArraySource:
     of_rows: ClassVar[tuple[str, ...]] = ("values",)
     values: Any
     temperature: Any
-    chart: str = static()
+    chart: Chart = static()
     dtype: Any = static()
 
     def axes(self) -> "ArraySource":
@@ -105,7 +107,7 @@ class ArraySource:
 class LabelsSource:
     """Point masses on classes, smoothed over those that are not masked."""
 
-    chart: ClassVar[str] = "linear"
+    chart: ClassVar[Chart] = "linear"
     of_rows: ClassVar[tuple[str, ...]] = ("labels", "uniform", "mask")
     labels: Any  # (rows or 1,)
     smoothing: Any
@@ -138,7 +140,7 @@ class LabelsSource:
 class TopKSource:
     """The logarithms of a few masses by their places; all other outcomes have none."""
 
-    chart: ClassVar[str] = "log"
+    chart: ClassVar[Chart] = "log"
     of_rows: ClassVar[tuple[str, ...]] = ("indices", "log_probs", "mask")
     indices: Any  # (rows or 1, k)
     log_probs: Any

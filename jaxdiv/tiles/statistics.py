@@ -79,6 +79,7 @@ def normalised(raw: Array, norm: Norm | None, chart: Any) -> Side:
 
 
 def both_rows(p: Array, q: Array) -> tuple[Array, Array]:
+    """Both sides with the rows that either has."""
     shape = jnp.broadcast_shapes(p.shape, q.shape)
     return jnp.broadcast_to(p, shape), jnp.broadcast_to(q, shape)
 
@@ -115,9 +116,9 @@ class _Sums(NamedTuple):
     """What a shard knows of one statistic: sums and maxima."""
 
     total: Array
-    finite: tuple[Array, Array]
-    infinite: tuple[Array, Array]
-    steep: tuple[Array, Array]
+    finite: tuple[Array, ...]
+    infinite: tuple[Array, ...]
+    steep: tuple[Array, ...]
     top: Array
     where: Array
 
@@ -130,9 +131,9 @@ def affinity(alpha: Array, pair: Pair, some_p: Array, some_q: Array) -> tuple[Ar
 
 
 def _ratio(pair: Pair, some_p: Array, some_q: Array) -> Array:
-    return jnp.where(
-        some_p & some_q, pair.log_ratio, jnp.where(some_p, jnp.inf, -jnp.inf)
-    ).astype(pair.log_ratio.dtype)
+    return jnp.where(some_p & some_q, pair.log_ratio, jnp.where(some_p, jnp.inf, -jnp.inf)).astype(
+        pair.log_ratio.dtype
+    )
 
 
 def acting(by: Array, weight: Array, steep: Array) -> Array:
@@ -298,7 +299,7 @@ def _ends(sources: Any, raws: Any) -> list[Any]:
 
 
 def _merged(ends: Any, plan: Plan) -> tuple[Norm | None, Norm | None]:
-    p, q = (None if x is None else _norm(*x, plan) for x in ends)
+    p, q = (None if x is None else _norm(x[0], x[1], plan) for x in ends)
     return p, q
 
 

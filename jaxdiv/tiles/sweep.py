@@ -92,14 +92,12 @@ sweep_p.multiple_results = True
 define(sweep_p)
 
 
-def sweep(
-    function: Callable[..., Any], args: Any, axes: Any, *, size: int, tile: int
-) -> Any:
+def sweep(function: Callable[..., Any], args: Any, axes: Any, *, size: int, tile: int) -> Any:
     """The sum over tiles of function(window, args), a pytree of arrays.
 
-    `axes` has the structure of `args` and says of each array which axis has the outcomes, or -1. The
-    function must be free of values that are being traced, and make nothing of an outcome that is not
-    `window.fresh`.
+    `axes` has the structure of `args` and says of each array which axis has the outcomes, or -1.
+    The function must be free of values that are being traced, and make nothing of an outcome that
+    is not `window.fresh`.
     """
     leaves, tree = jax.tree.flatten(args)
     places = tuple(None if a < 0 else a for a in jax.tree.leaves(axes))

@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from .. import _checks as checks
@@ -38,8 +37,8 @@ from .statistics import (
     finished,
     has_rows,
     joined_rows,
-    normalisers,
     normalised,
+    normalisers,
     sums_of,
 )
 from .sweep import Window
@@ -53,7 +52,9 @@ def weighted(
     log_base = checks.check_base(base, divergence.logarithmic, type(divergence).__name__)
     weights = checks.as_parameter("weights", p.weights)
     p, q = Weighted(_without(p.noun, weights), weights), _without(q, weights)
-    keywords = dict(axis=axis, where=where, axis_name=axis_name, implementation=implementation)
+    keywords: dict[str, Any] = dict(
+        axis=axis, where=where, axis_name=axis_name, implementation=implementation
+    )
     fits = isinstance(divergence, Separable) and not divergence.captures() and axis_name is None
     if fits and any(isinstance(x, Head) for x in (p.noun, q)) and implementation == "auto":
         divergence.check()
@@ -145,7 +146,7 @@ def _plain(
 
 
 def _weighted_jvp(spec: Spec, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    divergence, p, q, offset, weights = primals
+    weights = primals[4]
     moves = [moving_of(t) for t in tangents[:3]]
     by_weights = moving_of(tangents[4])
     if moves[0][0].places:
@@ -187,7 +188,11 @@ def _found(
     # Of what moves, which arrays have rows: their gradients are put side by side, others added up.
     flags = [_pick(m, has_rows(s, plan)) for m, s in zip(moving, sources, strict=True)]
     totals = [
-        [jnp.zeros(x.shape, wide_dtype(x.dtype)) for x, f in zip(m.pick(s), fs, strict=True) if not f]
+        [
+            jnp.zeros(x.shape, wide_dtype(x.dtype))
+            for x, f in zip(m.pick(s), fs, strict=True)
+            if not f
+        ]
         for m, s, fs in zip(moving, sources, flags, strict=True)
     ]
 
@@ -214,12 +219,12 @@ def _found(
         bad, (part,) = finished(
             spec, [d], *sums_of(spec, [d], here, raws, norms, offset, slopes=True)
         )
-        sides = [
+        side_p, side_q = (
             normalised(raw, norm, s.chart) for raw, norm, s in zip(raws, norms, here, strict=True)
-        ]
-        pair = pair_of(*sides)
+        )
+        pair = pair_of(side_p, side_q)
         weight = jnp.maximum(pair.raw_p, pair.raw_q)
-        by = partials(d, pair, *sides, *(side.support() for side in sides))
+        by = partials(d, pair, side_p, side_q, side_p.support(), side_q.support())
         of_rows, news = [], []
         for m, back, norm, x, mass, row, steep, rows, fs, total in zip(
             moving, backs, norms, by, (pair.raw_p, pair.raw_q), (part.by_p, part.by_q),
@@ -252,7 +257,10 @@ def _found(
     for m, s, fs, mine, total in zip(moving, sources, flags, of_rows, totals, strict=True):
         a, b = iter(mine), iter(total)
         slopes.append(
-            [(next(a) if f else next(b)).astype(x.dtype) for x, f in zip(m.pick(s), fs, strict=True)]
+            [
+                (next(a) if f else next(b)).astype(x.dtype)
+                for x, f in zip(m.pick(s), fs, strict=True)
+            ]
         )
     return values, slopes[0], slopes[1]
 
@@ -283,16 +291,17 @@ def _with_gradient(source: Source, moving: Moving, window: Window) -> tuple[Arra
         x = product_into(source.hidden, source.weight, (1, 0), source.dtype)
     raw, transpose = jax.vjp(of, x, *(leaves[moving.places[k]] for k in others))
 
-    def back(slope: Array, totals: list[Array | None], plan: Plan) -> list[Array]:
+    def back(slope: Array, totals: list[Any], plan: Plan) -> list[Array]:
         by_x, *rest = transpose(slope)
+        head: Any = source  # alone has hidden states and weights
         found: list[Any] = [None] * len(names)
         for k, gradient in zip(others, rest, strict=True):
             found[k] = gradient
         for k, name in enumerate(names):
             if name == "hidden" and found[k] is None:
-                found[k] = product_into(by_x, source.weight, (1, 1), source.dtype)
+                found[k] = product_into(by_x, head.weight, (1, 1), head.dtype)
             if name == "weight" and found[k] is None:
-                found[k] = _by_weight(source, by_x, totals[k], plan)
+                found[k] = _by_weight(head, by_x, totals[k], plan)
             elif totals[k] is not None:
                 found[k] = totals[k] + found[k].astype(totals[k].dtype)
         return found
