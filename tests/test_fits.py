@@ -150,7 +150,9 @@ def test_samples_of_either_side():
         ),
     )
     wanted = jd.fit(jd.KL(), target, START).member
-    found = jd.fit(jd.KL(), target, START, key=KEY, optimizer=optax.adam(0.01))
+    # At a constant rate the parameters keep wandering, by some percent.
+    falling = optax.adam(optax.cosine_decay_schedule(0.03, 2000))
+    found = jd.fit(jd.KL(), target, START, key=KEY, optimizer=falling)
     assert found.method == "samples of the target"
     np.testing.assert_allclose(found.member.loc, wanted.loc, atol=0.06)
     np.testing.assert_allclose(found.member.covariance(), wanted.covariance(), atol=0.25)
