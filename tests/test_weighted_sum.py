@@ -1,0 +1,115 @@
+"""Weighted sums over the rows of heads, against formulas on logits that are whole."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxdiv as jd
+
+V, ROWS, D = 37, 5, 4
+TOLERANCE = {"float64": 1e-11, "float32": 2e-5}
+LABELS = np.array([0, 36, 5, 7, 1])
+
+
+def arguments(dtype):
+    rng = np.random.default_rng(0)
+    shapes = {"hidden": (ROWS, D), "weight": (D, V), "bias": (V,)}
+    drawn = [jnp.asarray(rng.normal(size=s), dtype) for s in shapes.values()]
+    teacher = jnp.asarray(rng.normal(size=(ROWS, V)), dtype)
+    weights = jnp.asarray([0.5, 0, 2, -1, 1], dtype)
+    return (*drawn, jnp.asarray(1.3, dtype), weights), teacher
+
+
+def student(hidden, weight, bias, temperature):
+    return jd.Head(hidden, weight, bias, temperature=temperature)
+
+
+def plain(name, teacher):
+    """The same by log-softmax of logits and the formula of each."""
+
+    def f(hidden, weight, bias, temperature, weights):
+        log_q = jax.nn.log_softmax((hidden @ weight + bias[None]) / temperature)
+        if name == "cross_entropy":
+            rows = -log_q[jnp.arange(ROWS), LABELS]
+        else:
+            log_p = jax.nn.log_softmax(teacher)
+            if name == "kl":
+                rows = jnp.sum(jnp.exp(log_p) * (log_p - log_q), -1)
+            else:
+                rows = -2 * jnp.log(jnp.sum(jnp.exp((log_p + log_q) / 2), -1))
+        return jnp.sum(weights * rows)
+
+    return f
+
+
+def of_head(name, teacher):
+    verbs = {
+        "cross_entropy": jd.cross_entropy,
+        "kl": jd.kl_divergence,
+        "renyi": jd.CATALOGUE["renyi_half"],
+    }
+
+    def f(*args):
+        p = jd.Labels(jnp.asarray(LABELS)) if name == "cross_entropy" else jd.Logits(teacher)
+        return jd.weighted_sum(verbs[name], p, student(*args[:4]), args[4])
+
+    return f
+
+
+def agree(got, want, rtol):
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * np.abs(b).max())
+
+
+def without_zero(slopes):
+    """Rows of weight 0 are not evaluated: their slope is 0 by convention."""
+    return *slopes[:4], slopes[4] * jnp.asarray([1, 0, 1, 1, 1], slopes[4].dtype)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", ["cross_entropy", "kl", "renyi"])
+def test_values_and_gradients_are_those_of_the_formula(name, dtype):
+    args, teacher = arguments(dtype)
+    value, slopes = jax.jit(jax.value_and_grad(of_head(name, teacher), range(5)))(*args)
+    want, wanted = jax.jit(jax.value_and_grad(plain(name, teacher), range(5)))(*args)
+    assert value.dtype == dtype
+    agree((value, slopes), (want, without_zero(wanted)), TOLERANCE[dtype])
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", ["kl", "renyi"])
+def test_a_row_of_weight_zero_changes_nothing_whatever_it_holds(name):
+    args, teacher = arguments("float64")
+    spoilt = (args[0].at[1].set(jnp.nan), *args[1:])
+    f = jax.jit(jax.value_and_grad(of_head(name, teacher), range(5)))
+    want, got = f(*args), f(*spoilt)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_weights_that_are_not_one_a_row_are_refused():
+    args, teacher = arguments("float32")
+    with pytest.raises(ValueError, match=r"weights must broadcast to the batch shape \(5,\)"):
+        of_head("kl", teacher)(*args[:4], jnp.ones(3))
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", ["cross_entropy", "kl"])
+def test_forward_mode_and_second_derivatives(name):
+    args, teacher = arguments("float64")
+    rng = np.random.default_rng(3)
+    dots = tuple(jnp.asarray(rng.normal(size=x.shape)) for x in args[:4])
+
+    def products(f):
+        def of(*moved):
+            return f(*moved, args[4])
+
+        def both(*x):
+            along = jax.jvp(of, x, dots)[1]
+            return along, jax.jvp(jax.grad(of, range(4)), x, dots)[1]
+
+        return jax.jit(both)(*args[:4])
+
+    agree(products(of_head(name, teacher)), products(plain(name, teacher)), 1e-11)
