@@ -62,7 +62,7 @@ from ._verbs import squared_fisher_rao as squared_fisher_rao
 from ._verbs import squared_hellinger as squared_hellinger
 from ._verbs import total_variation as total_variation
 from ._verbs import tsallis_divergence as tsallis_divergence
-from ._verbs import weighted_sum as weighted_sum
+from ._weighted_sum import weighted_sum as weighted_sum
 from .coding import HuffmanCode as HuffmanCode
 from .coding import expected_code_length as expected_code_length
 from .coding import huffman_code as huffman_code

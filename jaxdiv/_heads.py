@@ -68,7 +68,7 @@ class TopK:
             the true teacher, and blind to how the student spreads the rest.
 
             "zero": the k probabilities as they are and no others, unnormalised: a generalised
-            divergence. KL from it has the gradient of the truncated sum of p log(p/q), which, pulls
+            divergence. KL from it has the gradient of the truncated sum of p log(p/q), which pulls
             the student towards the renormalised teacher with the weight of the mass that is kept.
     """
 

@@ -51,7 +51,6 @@ from ._f_divergences import (
     SquaredHellinger,
     TotalVariation,
 )
-from ._finite import Weighted
 from ._own_function import FDivergence
 from ._transforms import (
     Bhattacharyya,
@@ -284,23 +283,6 @@ def bregman_divergence(
     Reference: Bregman, The Relaxation Method, 1967; Bauschke and Borwein, 2001.
     """
     return Bregman(potential)(p, q, **keywords)
-
-
-def weighted_sum(
-    verb: Callable[..., Array], p: Any, q: Any, weights: Any, **keywords: Any
-) -> Array:
-    """sum of weights * verb(p, q) over all rows; a row of weight 0 counts for nothing, even NaN.
-
-    `verb` is one of two arguments, such as `kl_divergence`, `cross_entropy` or a divergence object;
-    `keywords` are its own. `weights` broadcast to the batch shape; a mean is a sum with weights
-    1 / count. The derivative by a weight is the row's value, 0 where the weight is 0.
-
-    Of a sum of terms and a `Head` the gradient is found in the pass that finds the value: three
-    products for a head, as many as for logits that are kept, where the gradients of single rows
-    cost four. Weights of low precision take an array of float32 as large as their gradient then,
-    and do so if it fits into half of the head's `memory`.
-    """
-    return verb(Weighted(p, weights), q, **keywords)
 
 
 def chernoff_information(p: Any, q: Any, **keywords: Unpack[LogKeywords]) -> Array:
