@@ -91,21 +91,6 @@ def test_values_and_gradients_of_two_heads_are_those_of_their_logits(name):
     agree(got, want, 1e-11)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", ["chernoff"])
-def test_chernoff_information_of_a_head(name):
-    x = numbers()
-    p, verb = jd.Logits(x["table"][0]), jd.CATALOGUE[name]
-
-    def value_and_slope(make):
-        total = jax.value_and_grad(lambda h: verb(p, make(h, x["weight"])).sum())
-        return jax.jit(total)(x["hidden"])
-
-    got, want = value_and_slope(head), value_and_slope(whole)
-    agree(got, want, 1e-9)
-
-
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", every(["kl", "renyi_half", "total_variation"], []))
 def test_second_derivatives_in_every_nesting(name):
@@ -314,6 +299,8 @@ def test_what_has_no_tiles_says_so():
     h, w = jnp.ones((3, 4)), jnp.ones((4, 9))
     with pytest.raises(NotImplementedError, match="one path"):
         jd.kl_divergence(jd.Head(h, w), jd.Head(h, w), implementation="blocked")
+    with pytest.raises(NotImplementedError, match="take renyi_divergence"):
+        jd.chernoff_information(jd.Head(h, w), jd.Head(h, w))
     with pytest.raises(TypeError, match="shape of all outcomes"):
         jd.self_information(jd.Head(h, w))
     with pytest.raises(TypeError, match="not Head"):
