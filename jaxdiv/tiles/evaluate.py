@@ -184,9 +184,9 @@ def evaluate(
         )
     if isinstance(divergence, Chernoff):
         raise NotImplementedError(
-            "Chernoff information of a Head, a TopK or sharded outcomes is not available: its search "
-            "for alpha reads values that are being traced. For one alpha take renyi_divergence; S is "
-            "exp((alpha - 1) D)"
+            "Chernoff information of a Head, a TopK or sharded outcomes is not available: its "
+            "search for alpha reads values that are being traced. For one alpha take "
+            "renyi_divergence, whose sum is exp((alpha - 1) D)"
         )
     shards = shards_of(axis_name)
     form = layout({"p": p, "q": q}, axis, where, shards.count)
