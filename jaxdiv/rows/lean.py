@@ -287,7 +287,8 @@ def _renyi(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array]:
 
     def farther() -> tuple[Array, Array]:
         _, log_sum = _affinity(alpha, p, q)
-        return jnp.where(near, value, log_sum / (alpha - 1)), near | _apart(alpha, p, q, log_sum)
+        apart = ~near & _apart(alpha, p, q, log_sum)
+        return jnp.where(apart, log_sum / (alpha - 1), value), near | apart
 
     return lax.cond(jnp.all(near), lambda: (value, near), farther)
 
@@ -303,11 +304,9 @@ def _renyi_slopes(
 
     def farther() -> tuple[Array, Array, Array]:
         share, log_sum = _affinity(alpha, p, q)
-        return (
-            jnp.where(near, by_p, share * (alpha / (alpha - 1))),
-            jnp.where(near, by_q, -share),
-            near | _apart(alpha, p, q, log_sum),
-        )
+        apart = ~near & _apart(alpha, p, q, log_sum)
+        far_p, far_q = share * (alpha / (alpha - 1)), -share
+        return jnp.where(apart, far_p, by_p), jnp.where(apart, far_q, by_q), near | apart
 
     return lax.cond(jnp.all(near), lambda: (by_p, by_q, near), farther)
 
