@@ -89,15 +89,19 @@ def check_base(base: Any, logarithmic: bool, what: str) -> float:
     return math.log(base)
 
 
+def broadcasts(shape: tuple[Any, ...], to: tuple[Any, ...]) -> bool:
+    """Whether an array of one shape broadcasts to another."""
+    try:
+        return jnp.broadcast_shapes(shape, to) == to
+    except ValueError:
+        return False
+
+
 def check_where(where: Array, shape: tuple[Any, ...]) -> None:
     """A mask of booleans that broadcasts to the arguments' shape."""
     if where.dtype != jnp.bool_:
         raise TypeError(f"where must be booleans, but has dtype {where.dtype}")
-    try:
-        fits = jnp.broadcast_shapes(where.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
+    if not broadcasts(where.shape, shape):
         raise ValueError(
             f"where must broadcast to the arguments' shape {shape}, but has shape {where.shape}"
         )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._files import InputError
+from ._files import InputError, read_array
 
 SYMBOLS = ("characters", "bytes", "words")
 
@@ -141,16 +141,7 @@ def _in_word(c: str) -> bool:
 
 
 def _read_npy(path: str) -> Counts:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged file raises what it likes
-        raise InputError(f"not a readable .npy file ({error or 'it is empty'})") from None
-    if not isinstance(array, np.ndarray):
-        raise InputError("not a readable .npy file (it is an archive)")
-    if array.dtype.kind not in "iuf":
-        raise InputError(f"the numbers must be real, but have dtype {array.dtype}")
+    array = read_array(path)
     if array.ndim != 1:
         raise InputError(f"must have one axis, but has shape {array.shape}")
     counts = array.astype(np.float64)

@@ -32,11 +32,6 @@ def _positive(x: Array) -> Array:
     return jnp.where(x > 0, x, 1)
 
 
-def _product(mass: Array, x: Array) -> Array:
-    """mass * x, 0 for a mass that underflowed, though x may have overflowed."""
-    return jnp.where(mass > 0, mass * jnp.where(mass > 0, x, 0), 0)
-
-
 @declare
 class KL(Homogeneous):
     """Kullback-Leibler divergence: the extra nats that p costs when it is coded as if it were q."""

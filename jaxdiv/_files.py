@@ -33,6 +33,21 @@ def read_rows(path: str) -> np.ndarray:
     return rows
 
 
+def read_array(path: str) -> np.ndarray:
+    """The real numbers of a .npy file, in their dtype."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file raises what it likes
+        raise InputError(f"not a readable .npy file ({error or 'it is empty'})") from None
+    if not isinstance(array, np.ndarray):
+        raise InputError("not a readable .npy file (it is an archive)")
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"the numbers must be real, but have dtype {array.dtype}")
+    return array
+
+
 def _as_rows(array: np.ndarray) -> np.ndarray:
     if array.dtype == bool or not (
         np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)

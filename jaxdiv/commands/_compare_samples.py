@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._files import InputError
+from .._files import InputError, read_array
 from . import compare as shared
 
 SUBSAMPLES = 32
@@ -41,16 +41,7 @@ def read(path: str, columns: list[str] | None) -> Points:
 
 
 def _read_npy(path: str) -> Points:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged file raises what it likes
-        raise InputError(f"not a readable .npy file ({error or 'it is empty'})") from None
-    if not isinstance(array, np.ndarray):
-        raise InputError("not a readable .npy file (it is an archive)")
-    if array.dtype.kind not in "iuf":
-        raise InputError(f"the numbers must be real, but have dtype {array.dtype}")
+    array = read_array(path)
     if array.ndim not in (1, 2):
         raise InputError(f"must hold points, (n,) or (n, d), but has shape {array.shape}")
     if array.size == 0:

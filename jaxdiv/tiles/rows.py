@@ -1,7 +1,6 @@
 """What a divergence may ask of rows that are never whole: the same as of `Rows`."""
 
 import math
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -98,23 +97,3 @@ class TiledRows:
         """The mass of p outside q's support, and of q outside p's."""
         only_p, only_q = self._find(("sum", _Alone()), ("sum", Reverse(_Alone())))
         return only_p, only_q
-
-    def sides(self) -> tuple[Sequence[Array], Sequence[Array]]:
-        """What both sides are made of, as far as it may move."""
-        p, q = ([x for x in jax.tree.leaves(s) if _moves(x)] for s in self.sources)
-        return p, q
-
-    def with_sides(self, p: Sequence[Array], q: Sequence[Array]) -> "TiledRows":
-        """The same rows made of other numbers."""
-
-        def rebuilt(source: Source, numbers: Sequence[Array]) -> Source:
-            leaves, tree = jax.tree.flatten(source)
-            given = iter(numbers)
-            return jax.tree.unflatten(tree, [next(given) if _moves(x) else x for x in leaves])
-
-        first, second = map(rebuilt, self.sources, (p, q))
-        return TiledRows(first, second, self.plan, self.batch, self.offset)
-
-
-def _moves(x: Array) -> bool:
-    return jnp.issubdtype(x.dtype, jnp.floating)

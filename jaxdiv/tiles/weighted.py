@@ -77,22 +77,14 @@ def _without(noun: Any, weights: Array) -> Any:
         return noun
     hidden = checks.as_array("hidden", noun.hidden)
     each = weights[..., None] if weights.ndim else weights
-    try:
-        own = jnp.broadcast_shapes(each.shape, hidden.shape) == hidden.shape
-    except ValueError:
-        own = False
-    if not own:
+    if not checks.broadcasts(each.shape, hidden.shape):
         return noun
     each = each.reshape((1,) * (hidden.ndim - each.ndim) + each.shape)
     return dataclasses.replace(noun, hidden=jnp.where(each == 0, 0, hidden))
 
 
 def _broadcast(weights: Array, batch: tuple[int, ...]) -> Array:
-    try:
-        fits = jnp.broadcast_shapes(weights.shape, batch) == batch
-    except ValueError:
-        fits = False
-    if not fits:
+    if not checks.broadcasts(weights.shape, batch):
         raise ValueError(
             f"weights must broadcast to the batch shape {batch}, but have shape {weights.shape}"
         )
