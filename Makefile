@@ -10,7 +10,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest -n auto --maxprocesses 8 --dist loadgroup
 
-.PHONY: verify test slow gpu oldest core lint format ci clean FORCE
+.PHONY: verify test slow exhaustive gpu oldest core lint format ci clean FORCE
 
 verify: $(VENV)/installed
 	$(VENV)/bin/jaxdiv verify
@@ -19,6 +19,10 @@ test: $(VENV)/installed-test
 	$(PYTEST) -m "not slow"
 
 slow: $(VENV)/installed-test
+	$(PYTEST) -m "slow and not exhaustive"
+
+# All parameters of the slow sweeps: over an hour on two cores.
+exhaustive: $(VENV)/installed-test
 	$(PYTEST) -m slow
 
 # Kernels compiled for an H100, which needs none but XLA's compiler for NVIDIA GPUs, of 4.4 GB.

@@ -9,6 +9,7 @@ import gc
 import os
 import resource
 import tempfile
+import zlib
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
@@ -39,6 +40,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {name}"))
         if item.path.stem in ("test_tour", "test_bench"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    _mark_exhaustive(items)
+
+
+def _mark_exhaustive(items: list[pytest.Item]) -> None:
+    """Of a slow sweep's parameters the first, and of the others one in five, run in CI.
+
+    They are drawn by the test's own name, always the same ones, so that two sweeps over the same
+    entries leave out others. `make exhaustive` runs all.
+    """
+    seen = set()
+    for item in items:
+        if not item.get_closest_marker("slow") or not hasattr(item, "callspec"):
+            continue
+        function = item.nodeid.partition("[")[0]
+        if function in seen and zlib.crc32(item.nodeid.encode()) % 5:
+            item.add_marker(pytest.mark.exhaustive)
+        seen.add(function)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
