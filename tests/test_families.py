@@ -348,12 +348,6 @@ def steep(name: str, verb: str, args: tuple, a: dict, b: dict) -> bool:
     return STEEP < oracle.log_affinity(name, a, b, alpha) < math.inf
 
 
-def dominated(parameters: dict[str, Any]) -> bool:
-    """Whether one concentration of a Dirichlet or beta distribution is nearly all of their sum."""
-    a = np.hstack(list(parameters.values()))
-    return bool(a.sum() - a.max() < 0.1 * a.max() and a.sum() - a.max() < 1)
-
-
 def error(got: float, want: Any, dtype: str) -> float:
     """In ulp; infinite for NaN and for anything negative."""
     return ulp_error(got, want, dtype) if got >= 0 else math.inf
@@ -377,8 +371,6 @@ def worst(
 
 
 def promised(name: str, verb: str, args: tuple, a: dict, b: dict) -> bool:
-    if name in ("Beta", "Dirichlet") and (dominated(a) or dominated(b)):
-        return False
     return not steep(name, verb, args, a, b)
 
 
@@ -391,7 +383,7 @@ def check_accuracy(name: str, dtype: str, count: int | None = None, wanted=promi
 CORES = ("Normal", "Gamma", "Rayleigh", "Dirichlet")
 
 
-@pytest.mark.parametrize("name", every(NAMES, ("Normal", "Gamma")))
+@pytest.mark.parametrize("name", every(NAMES, ("Normal",)))
 def test_accuracy(name):
     check_accuracy(name, "float32", 300)
 
@@ -427,7 +419,6 @@ def float32_error(name: str, verb: str, p: dict, q: dict, *args: float) -> float
     return error(got, oracle.DIVERGENCES[verb](name, a, b, *args), "float32")
 
 
-@pytest.mark.xfail(strict=True, reason="the bends of the largest entry and of the sum cancel")
 @pytest.mark.parametrize(
     ("p", "q"),
     [
@@ -523,7 +514,7 @@ def batch(sides: list[dict[str, Any]], count: int = 300) -> dict[str, np.ndarray
     return {key: np.array([x[key] for x in chosen], np.float32) for key in sides[0]}
 
 
-@pytest.mark.parametrize("name", every(dict.fromkeys(x[0] for x in DIVERGENT), ("Normal", "Gamma")))
+@pytest.mark.parametrize("name", every(dict.fromkeys(x[0] for x in DIVERGENT), ("Normal",)))
 def test_divergent_integrals(name):
     given = [(p, q) for family, p, q in DIVERGENT if family == name]
     assert all(oracle.log_affinity(name, p, q, 2.0) == math.inf for p, q in given)
@@ -631,8 +622,6 @@ def numbers(name: str, dtype: str, count: int = 12) -> np.ndarray:
     p, _ = grid(name, dtype)
     table = np.column_stack(list(p.values())) if not CASES[name].entries else p["concentration"]
     table = np.unique(table, axis=0)
-    if name in ("Beta", "Dirichlet"):
-        table = table[[not dominated(unflat(name, x)) for x in table]]
     return table[np.random.default_rng(1).permutation(len(table))[:count]]
 
 
@@ -662,7 +651,6 @@ def test_curvature_is_fisher_information_in_float64(name):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="the bends of the largest entry and of the sum cancel")
 def test_curvature_with_one_concentration_above_all_others():
     check_fisher("Dirichlet", "float32", np.array([[1.0, 1e-4, 1e-4]], np.float32))
 

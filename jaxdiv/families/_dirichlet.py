@@ -4,12 +4,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from .. import _numerics as num
 from ._stirling import HALF_LOG_TAU, binet, log_less_digamma, trigamma
 from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
-from .bends import excess, gamma_bend, lgamma_bend, products_apart
+from .bends import digamma_bend, excess, gamma_bend, lgamma_bend, products_apart
 from .expectations import Support
 
 
@@ -120,7 +121,56 @@ class Dirichlet(ExponentialFamily):
         ratio = (a / whole_a[None]) * (whole_b[None] / b)
         parts = b * excess(slope, each, ratio) + gamma_bend(a, b, direction.concentration, each)
         value = _total(parts) - gamma_bend(whole_a, whole_b, direction.total, t)
+        crowded = _crowded(a, b)
+        value = jax.lax.cond(
+            jnp.any(crowded),
+            lambda: jnp.where(crowded, _crowded_bend(a, b, direction.concentration, t), value),
+            lambda: value,
+        )
         return jnp.where(value < 0, 0, value)
+
+
+# Where one concentration is nearly all of their sum, its bend and that of the sum cancel. With x
+# the largest one and r the sum of the others, log Gamma(x) - log Gamma(x + r) is minus the integral
+# of digamma(x + s r) r ds over [0, 1], whose bend has terms that hardly cancel.
+# Where r is above 1 it is the KL of means that keeps the digits.
+_CROWDED = 1 / 8  # the most that r is of x
+# By Gauss's nodes: digamma's pole is 8 r away, which leaves 34^(-2 n).
+_NODES = {double: np.polynomial.legendre.leggauss(n) for double, n in ((False, 3), (True, 5))}
+
+
+def _largest(x: Array) -> Array:
+    """Where the first one of the largest entries is, along the first axis."""
+    first = jax.lax.argmax(x, 0, jnp.int32)
+    return jax.lax.broadcasted_iota(jnp.int32, x.shape, 0) == first[None]
+
+
+def _crowded(a: Array, b: Array) -> Array:
+    a, b = jax.lax.stop_gradient((a, b))
+    first = _largest(a)
+
+    def alone(x: Array) -> Array:
+        most, rest = _total(jnp.where(first, x, 0)), _total(jnp.where(first, 0, x))
+        return rest <= jnp.minimum(_CROWDED * most, 1)
+
+    return alone(a) & alone(b) & (a.shape[0] > 1)
+
+
+def _crowded_bend(a: Array, b: Array, d: Array, t: Real) -> Array:
+    first = _largest(jax.lax.stop_gradient(a))
+
+    def split(x: Array) -> tuple[Array, Array]:
+        return _total(jnp.where(first, x, 0)), _total(jnp.where(first, 0, x))
+
+    (x, r), (y, s), (dx, dr) = split(a), split(b), split(d)
+    each = t if isinstance(t, int | float) else jnp.broadcast_to(t, x.shape)[None]
+    small = gamma_bend(a, b, d, each) + b * excess(-d / b, each, a / b)
+    value = _total(jnp.where(first, 0, small))
+    nodes, weights = _NODES[num.is_double(x)]
+    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+        u, v, du = x + node * r, y + node * s, dx + node * dr
+        value = value + weight * (s * digamma_bend(u, v, du, t) - du * trigamma(u) * dr)
+    return value
 
 
 def direction_of(steps: Array, total: Array, cross: Array) -> _Direction:
