@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("families", "KL within families: time and error beside other libraries"),
         ("samples", "k-NN KL beside scipy's k-d tree; means of estimates beside the truth"),
         ("gpu-static", "kernels, memory and traffic of what is compiled for an H100, without one"),
+        ("heads", "heads of language models: time, memory and products beside logits kept"),
         ("estimators", "estimates from draws against the truth, over many seeds"),
         ("classify", "four losses on handwritten digits, from two starts"),
     ):
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         estimators,
         families,
         gpu_static,
+        heads,
         report,
         samples,
         soundness,
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     modules = {
         "accuracy": accuracy, "speed": speed, "classify": classify, "soundness": soundness,
         "verification": verification, "gpu-static": gpu_static, "families": families,
-        "samples": samples, "estimators": estimators,
+        "samples": samples, "estimators": estimators, "heads": heads,
     }  # fmt: skip
     chosen = modules[options.command]
     result = chosen.measure(quick=options.quick)

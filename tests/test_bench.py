@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from bench import accuracy, estimators, gpu_static, peers, report, samples, speed
+from bench import accuracy, estimators, gpu_static, heads, peers, report, samples, speed
 
 NAMES = ["**jaxdiv**", "log_softmax formula"]
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
@@ -93,3 +93,23 @@ def test_stored_estimates_are_near_the_truth():
 def test_estimates_are_measured():
     found = estimators.measure(quick=True)
     assert estimators.worst(found) < 4
+
+
+def test_products_of_heads_are_counted_with_their_loops():
+    shape = (64, 32, 4096)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        once = heads.products("Cross-entropy", shape, "float32", (0, 1))
+        again = heads.products("Cross-entropy", shape, "bfloat16", (0, 1))
+    # Logits that are kept: once forward, and twice for the gradients.
+    assert once[heads.KEPT] == again[heads.KEPT] == 3
+    # The last tile begins early, so that it is whole, and overlaps the one before.
+    assert 3 <= once[heads.OURS] <= 3.1 and 4 <= again[heads.OURS] <= 4.1
+
+
+def test_a_loop_of_unknown_length_is_not_counted_as_one():
+    def f(x):
+        return jax.lax.while_loop(lambda y: y[0, 0] < 9, lambda y: y @ y, x)
+
+    text = jax.jit(f).lower(jax.numpy.ones((2, 2))).compile().as_text()
+    with pytest.raises(ValueError, match="unknown length"):
+        heads.multiply_adds(text)
