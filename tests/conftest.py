@@ -7,6 +7,7 @@ by default, as users have it. A test that needs float64 asks for the `x64` fixtu
 
 import gc
 import os
+import re
 import resource
 import tempfile
 import zlib
@@ -44,19 +45,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _mark_exhaustive(items: list[pytest.Item]) -> None:
-    """Of a slow sweep's parameters the first, and of the others one in five, run in CI.
+    """Of a slow sweep CI runs one parameter set if no quick one exists, and one in forty others.
 
     They are drawn by the test's own name, always the same ones, so that two sweeps over the same
     entries leave out others. `make exhaustive` runs all.
     """
-    seen = set()
+    slow = {id(item) for item in items if item.get_closest_marker("slow")}
+
+    def function(item: pytest.Item) -> str:
+        # chex names its variants as methods: test_value_('kl')__with_jit
+        return re.split(r"\[|_\(", item.nodeid, maxsplit=1)[0]
+
+    seen = {function(item) for item in items if id(item) not in slow}
     for item in items:
-        if not item.get_closest_marker("slow") or not hasattr(item, "callspec"):
-            continue
-        function = item.nodeid.partition("[")[0]
-        if function in seen and zlib.crc32(item.nodeid.encode()) % 5:
-            item.add_marker(pytest.mark.exhaustive)
-        seen.add(function)
+        swept = hasattr(item, "callspec") or function(item) != item.nodeid
+        if id(item) in slow and swept:
+            if function(item) in seen and zlib.crc32(item.nodeid.encode()) % 40:
+                item.add_marker(pytest.mark.exhaustive)
+            seen.add(function(item))
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -114,6 +114,7 @@ def test_margins_and_steps_are_counted():
     assert classify.first_reach(np.asarray([0.1, 0.2]), 0.5) is None
 
 
+@pytest.mark.slow
 def test_a_quick_run_has_every_loss_and_start(result):
     settings, cells = result["settings"], result["cells"]
     assert [(c["loss"], c["start"]) for c in cells] == [
@@ -138,6 +139,7 @@ def test_a_quick_run_has_every_loss_and_start(result):
             assert len(values) == seeds and 0 < level < 1
 
 
+@pytest.mark.slow
 def test_cross_entropy_leaves_a_wrong_start_and_squared_error_lingers(result):
     wrong = {cell["loss"]: cell for cell in result["cells"] if cell["start"] == classify.WRONG}
     entropy, squared = wrong["cross-entropy"], wrong["squared error"]
@@ -149,6 +151,7 @@ def test_cross_entropy_leaves_a_wrong_start_and_squared_error_lingers(result):
     assert max(squared["gradient_norm"]) < min(entropy["gradient_norm"]) / 5
 
 
+@pytest.mark.slow
 def test_numbers_come_from_the_json(result, tmp_path):
     report.write(tmp_path, "classify", result, classify.table(result))
     loaded = json.loads((tmp_path / "classify.json").read_text(encoding="utf-8"))
@@ -161,6 +164,7 @@ def test_numbers_come_from_the_json(result, tmp_path):
     assert "12 (12–12)" in row and f"> {steps}" in row
 
 
+@pytest.mark.slow
 def test_the_picture_is_drawn(result, tmp_path):
     pytest.importorskip("matplotlib")
     classify.draw(result, tmp_path / "classify.png")

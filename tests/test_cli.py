@@ -22,6 +22,7 @@ def test_verify_prints_what_was_checked(capsys):
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.slow
 @pytest.mark.core
 def test_verify_prints_json(capsys):
     assert main(["verify", "kl", "--json", "--dtype", "float64", *QUICK]) == 0
@@ -47,6 +48,7 @@ number = 3
 """
 
 
+@pytest.mark.slow
 def test_a_function_of_ones_own(tmp_path, capsys, monkeypatch):
     (tmp_path / "my_module.py").write_text(FUNCTIONS)
     monkeypatch.chdir(tmp_path)
@@ -99,6 +101,7 @@ def test_the_table_says_what_is_proved(capsys):
     assert "did you mean kl" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_failed_check_is_status_1(capsys, monkeypatch):
     import dataclasses
 

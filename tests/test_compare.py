@@ -31,6 +31,7 @@ def compare(capsys, *arguments):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_the_whole_catalogue_both_ways(tmp_path, capsys):
     p, q = table(tmp_path / "p.csv", P), table(tmp_path / "q.csv", Q)
     result = compare(capsys, p, q)
@@ -67,6 +68,7 @@ def test_contributions_add_up_to_kl(tmp_path, capsys, few):
     )
 
 
+@pytest.mark.slow
 def test_texts(tmp_path, capsys, few):
     p, q = tmp_path / "p.txt", tmp_path / "q.txt"
     p.write_text("to be or not to be", encoding="utf-8")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxdiv as jd
-from conftest import REPEATS, every
+from conftest import REPEATS, every, rest_slow
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -91,14 +91,14 @@ def test_derivatives_of_log_probabilities(name):
     )
 
 
-SLOW_NESTINGS = ["reverse_kl", "js", "chi2", "renyi_2", "bregman"]
+SLOW_NESTINGS = ["alpha_half", "reverse_kl", "js", "chi2", "renyi_2", "bregman"]
 
 
 @pytest.mark.core
 @pytest.mark.parametrize("chart", ["probs", "logits"])
 @pytest.mark.parametrize(
     "name",
-    ["kl", "alpha_half"] + [pytest.param(name, marks=pytest.mark.slow) for name in SLOW_NESTINGS],
+    ["kl"] + [pytest.param(name, marks=pytest.mark.slow) for name in SLOW_NESTINGS],
 )
 def test_all_nestings_of_forward_and_reverse_agree(name, chart):
     f, _, _, hessian = functions(name, chart)
@@ -185,7 +185,7 @@ PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("verb, values", PARAMETERS)
+@pytest.mark.parametrize("verb, values", rest_slow(PARAMETERS, 1))
 def test_parameters_are_differentiable_and_mapped(verb, values):
     a, b = point()
 
@@ -200,10 +200,8 @@ def test_parameters_are_differentiable_and_mapped(verb, values):
     np.testing.assert_allclose(value(x), [float(f(v)) for v in values], rtol=1e-13)
 
 
-@pytest.mark.parametrize(
-    "verb, values",
-    [PARAMETERS[0], *(pytest.param(*row, marks=pytest.mark.slow) for row in PARAMETERS[1:])],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("verb, values", PARAMETERS)
 def test_second_derivatives_by_parameters(verb, values):
     a, b = point()
 
@@ -221,6 +219,7 @@ def test_second_derivatives_by_parameters(verb, values):
     np.testing.assert_allclose(across(x), difference(gradient, x, one), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_temperature_and_smoothing_are_differentiable():
     a, b = point()
 
@@ -237,6 +236,7 @@ def test_temperature_and_smoothing_are_differentiable():
     np.testing.assert_allclose(curve(x), difference(slope, x, 1.0), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_limits_of_renyi_are_values():
     a, b = point(5)
     p, q = jd.Logits(a), jd.Logits(b)

@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from sklearn.datasets import load_digits
 
 import jaxdiv as jd
 from jaxdiv.cli import main
 
 
+@pytest.mark.slow
 def test_training_and_verifying_a_classifier(tmp_path, capsys):
     images, labels = load_digits(return_X_y=True)
     images = jnp.asarray(images / 16, jnp.float32)

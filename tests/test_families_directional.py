@@ -184,13 +184,9 @@ def test_power_spherical_to_von_mises_fisher_of_large_concentrations():
 # Accuracy ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "n"),
-    [
-        ("VonMises", 2),
-        pytest.param("VonMisesFisher", 3, marks=pytest.mark.slow),
-        pytest.param("PowerSpherical", 3, marks=pytest.mark.slow),
-    ],
+    ("name", "n"), [("VonMises", 2), ("VonMisesFisher", 3), ("PowerSpherical", 3)]
 )
 def test_accuracy(name, n):
     check_accuracy(name, n, "float32", 3)
@@ -229,6 +225,7 @@ def test_mean_length_and_constant(n):
 # Derivatives ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [0.0, 0.8, 1e4])
 def test_curvature_of_von_mises(k):
     """R(k) k by the location, R'(k) by the concentration: Mardia and Jupp, section 5.2."""
@@ -259,6 +256,7 @@ def test_derivatives_of_directions_are_along_the_sphere():
         np.testing.assert_allclose(slope, wanted, rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_fisher_information_of_the_uniform_distribution():
     """At concentration 0 the natural parameters' is that of x itself, I / n."""
     found = jax.hessian(families.VonMisesFisher.log_partition)(jnp.zeros(4))

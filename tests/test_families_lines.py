@@ -60,6 +60,7 @@ def test_geometric_js_is_its_definition(family, density, axis, p, q, weight):
     assert float(bits) == pytest.approx(true / np.log(2), rel=1e-5)
 
 
+@pytest.mark.slow
 @each_case
 def test_chernoff_information_is_the_highest_exponent(family, density, axis, p, q):
     @functools.cache

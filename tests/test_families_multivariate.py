@@ -295,6 +295,7 @@ def test_geometric_js_is_its_definition(weight):
     assert close(jd.geometric_js_divergence(p, q, weight), true)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_second_derivatives_by_the_order_and_a_matrix_are_symmetric():
     m, l, n, k = (x.astype(np.float64) for x in pair(0.5))

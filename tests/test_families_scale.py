@@ -99,11 +99,12 @@ def test_renyi_in_float32(name, alpha):
 
 LAPLACE_AND_GUMBEL = [
     ("Laplace", "float32"),
-    pytest.param("Laplace", "float64", marks=pytest.mark.slow),
-    pytest.param("Gumbel", "float32", marks=pytest.mark.slow),
+    ("Laplace", "float64"),
+    ("Gumbel", "float32"),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "dtype"), LAPLACE_AND_GUMBEL)
 def test_every_verb(name, dtype):
     with jax.enable_x64(dtype == "float64"):

@@ -125,6 +125,7 @@ def test_what_has_no_fisher_information_says_so():
         families.mean_parameters(families.Cauchy(0.0, 1.0))
 
 
+@pytest.mark.slow
 def test_the_command_line(capsys):
     assert main(["verify", "normal", "--points", "50", "--json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)["reports"]

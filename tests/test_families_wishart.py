@@ -152,6 +152,7 @@ def test_of_one_by_one_matrices_it_is_gammas():
     np.testing.assert_allclose(jd.entropy(p), jd.entropy(jd.Gamma(v / 2, rate)), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_minimal_at_equality():
     p = families.Wishart(5.0, jnp.asarray(factor(0, np.float32)))
     assert jd.kl_divergence(p, p) == 0

@@ -33,6 +33,7 @@ def test_forward_kl_to_an_exponential_family_matches_moments():
     assert special.digamma(a) - np.log(r) == pytest.approx(0.2, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_moments_of_counts_of_draws_and_of_vectors():
     row = np.asarray([0.2, 0.5, 0.3], np.float32)
     assert jd.fit(jd.KL(), row, jd.Poisson).member.rate == pytest.approx(1.1, rel=1e-5)
@@ -57,6 +58,7 @@ def test_moments_of_counts_of_draws_and_of_vectors():
     )
 
 
+@pytest.mark.slow
 def test_quadrature_finds_the_moments_and_says_that_it_did():
     found = jd.fit(jd.KL(), TWO, jd.Normal, optimizer=optax.lbfgs(), tolerance=1e-3)
     assert found.method == "quadrature" and found.converged
@@ -233,6 +235,7 @@ def test_progress_is_shown_when_it_is_asked_for(capsys):
     assert shown.out == "" and "fit" in shown.err
 
 
+@pytest.mark.slow
 def test_reverse_kl_settles_on_the_mode_it_begins_near():
     # Two modes so far apart that the best member is one of them: KL is -log of its weight.
     modes = jd.Normal(np.float32([-2.5, 2.5]), np.float32([0.6, 0.9]))

@@ -97,6 +97,7 @@ def test_second_derivatives_in_every_nesting(name):
     second_derivatives(jd.CATALOGUE[name])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_second_derivatives_of_cross_entropy_in_every_nesting():
     labels = jd.Labels(jnp.asarray([[0, 299, 5], [7, 128, 1]]))

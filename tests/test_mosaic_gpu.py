@@ -72,7 +72,7 @@ SHAPES = [(3, PIECE), (1, PIECE + 1), (2, TILE + 1), (3, TILE - 4), (1, 2 * TILE
 SHORT = [(2 * ROWS + 2, 128), (ROWS, 8), (ROWS + 6, PIECE - 8)]
 
 
-@pytest.mark.parametrize("shape", every([*SHAPES, *SHORT], [SHAPES[3], SHORT[0]]))
+@pytest.mark.parametrize("shape", every([*SHAPES, *SHORT], []))
 def test_shapes(shape):
     a, b = logits(shape)
     assert path(jd.KL(), a, b) == "mosaic_gpu"
@@ -130,7 +130,7 @@ OTHERS = {
 
 @pytest.mark.parametrize(
     "name",
-    every(OTHERS, ["total_variation"]),
+    every(OTHERS, []),
 )
 def test_divergences(name):
     a, b = logits((2, TILE + 1), scale=1.0)
@@ -329,6 +329,7 @@ def test_mapped_gradients():
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_mapped_parameter_of_several_rows():
     a, b = logits((2, PIECE))
     alphas = jnp.asarray([0.3, 1.0, 2.5])

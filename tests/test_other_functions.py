@@ -179,7 +179,7 @@ def test_rows_that_add_up_exactly():
         assert np.array_equal(row > 0, found > 0) and np.allclose(row, found, atol=1e-6)
 
 
-@pytest.mark.parametrize("fn", every([kl, numpy_kl, optax_kl], {kl}), ids=lambda fn: fn.__name__)
+@pytest.mark.parametrize("fn", every([kl, numpy_kl, optax_kl], set()), ids=lambda fn: fn.__name__)
 def test_rounding_refutes_no_mathematics(fn):
     imported(fn.__name__)
     report = verify(fn, points=FEW)

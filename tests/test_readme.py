@@ -36,6 +36,7 @@ def test_code_blocks_run(index, monkeypatch):
         exec(compile(BLOCKS[index], f"README block {index}", "exec"), {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", CONSOLE, ids=range(len(CONSOLE)))
 def test_commands_print_what_is_shown(block, capsys, monkeypatch):
     import shlex

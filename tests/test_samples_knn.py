@@ -51,6 +51,7 @@ def test_renyi_and_alpha_are_their_formulas(alpha):
     assert value == pytest.approx((s - 1) / (alpha * (alpha - 1)), rel=5e-6)
 
 
+@pytest.mark.slow
 def test_orders_meet_at_kl():
     kl = float(jd.samples.knn_kl(X32, Y32))
     for estimate in (jd.samples.knn_renyi, jd.samples.knn_alpha):
@@ -73,6 +74,7 @@ def test_entropy_is_its_formula():
     assert jd.samples.knn_entropy(X32) == pytest.approx(truth, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_derivatives_are_those_of_the_value():
     x, y = jnp.asarray(X), jnp.asarray(Y)

@@ -133,6 +133,7 @@ def test_memory_is_a_block(d):
     assert analysis is not None and analysis.temp_size_in_bytes < 64 * 2**20
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_distances():
     with jax.enable_x64(True):
         x, y = jnp.asarray(X32), jnp.asarray(Y32)

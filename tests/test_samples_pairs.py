@@ -64,6 +64,7 @@ def test_mmd_of_equal_samples_is_zero_to_rounding():
     assert 0 <= jd.samples.mmd2(X32, X32, kernel, estimator="biased") <= 1e-6
 
 
+@pytest.mark.slow
 def test_a_width_can_be_differentiated_and_is_checked():
     def value(h):
         return jd.samples.mmd2(X32, Y32, jd.samples.GaussianKernel(h))
@@ -78,6 +79,7 @@ def test_a_width_can_be_differentiated_and_is_checked():
     assert jax.grad(scaled)(2.0) == pytest.approx(float(scaled(1.0)), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_derivatives_by_points():
     x, y = jnp.asarray(X), jnp.asarray(Y)

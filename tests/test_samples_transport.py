@@ -61,6 +61,7 @@ def test_on_many_lines():
     assert moved == pytest.approx(3, rel=3e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_derivatives():
     x, y = jnp.asarray(X), jnp.asarray(Y)
@@ -88,6 +89,7 @@ def brute_sinkhorn(x, y, e):
     return cost(x, y) - cost(x, x) / 2 - cost(y, y) / 2
 
 
+@pytest.mark.slow
 def test_sinkhorn_divergence():
     pytest.importorskip("ott")
     x, y = jnp.asarray(X32), jnp.asarray(Y32)

@@ -10,9 +10,8 @@ import pytest
 FOLDER = Path(__file__).parent
 
 
-@pytest.mark.parametrize(
-    "names", [["entropy"], pytest.param([], marks=pytest.mark.slow)], ids=["entropy", "all"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [["entropy"], []], ids=["entropy", "all"])
 def test_four_devices_give_the_numbers_and_gradients_of_one(names):
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",

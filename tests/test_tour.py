@@ -14,6 +14,8 @@ from jaxdiv.cli import main
 from jaxdiv.tour import STEPS
 from jaxdiv.tour.page import Page, printable
 
+pytestmark = pytest.mark.slow  # every step of it runs
+
 
 @pytest.fixture(scope="module", autouse=True)
 def promotion():

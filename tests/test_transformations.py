@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import jaxdiv as jd
+from conftest import every
 
 NAMES = [name for name in sorted(jd.CATALOGUE) if name != "chernoff"]
 QUICK = ("kl", "js_distance", "renyi_2", "total_variation")
@@ -47,7 +48,7 @@ class OtherVariants(chex.TestCase):
 
 
 @pytest.mark.core
-@pytest.mark.parametrize("name", ["kl", "renyi_2", "total_variation", "bregman"])
+@pytest.mark.parametrize("name", every(["kl", "renyi_2", "total_variation", "bregman"], ["kl"]))
 def test_vmap_of_value_and_gradient(name):
     a, b = rows()
     entry = jd.CATALOGUE[name]
@@ -137,6 +138,7 @@ def test_properties_of_any_pair(pair, name, shift):
         )
 
 
+@pytest.mark.slow
 @given(hnp.arrays(np.float32, (2, 4), elements=st.floats(-8, 8, width=32, allow_subnormal=False)))
 @example(np.float32([[2.9367393e-18, 0, 0, 0], [0, 0, 0, 0]]))
 def test_inequalities(pair):

@@ -82,6 +82,7 @@ def test_half_turns():
     )
 
 
+@pytest.mark.slow
 def test_derivatives_to_second_order():
     """Against differences of the formula by square roots, with equal singular values too."""
     with jax.enable_x64(True):
