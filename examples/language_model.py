@@ -6,8 +6,8 @@ forward KL, reverse KL, Jensen and Shannon's divergence and a skewed KL, and one
 text alone. Teacher and students end in a `Head`, so that no logits are ever kept.
 
 Forward KL makes a student cover all that the teacher thinks possible: it is the best one at the
-text, and of the teacher's students the most spread out. Reverse KL makes it keep to what the teacher
-finds likely. A word that the student proposes is accepted in speculative decoding with the
+text, and of the teacher's students the most spread out. Reverse KL makes it keep to what the
+teacher finds likely. A word that the student proposes is accepted in speculative decoding with the
 probability 1 - TV.
 """
 
