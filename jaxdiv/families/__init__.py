@@ -35,6 +35,8 @@ from ._weibull import Weibull as Weibull
 from ._wishart import Wishart as Wishart
 from .base import ExponentialFamily as ExponentialFamily
 from .base import Family as Family
+from .canonical import log_base_measure as log_base_measure
+from .canonical import sufficient_statistics as sufficient_statistics
 from .fisher import fisher_information as fisher_information
 from .fisher import mean_parameters as mean_parameters
 from .moments import expectation as expectation

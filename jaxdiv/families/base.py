@@ -130,15 +130,10 @@ class Family(Expectations, abc.ABC):
         NotImplementedError for a family whose density is not known (`Transformed`).
         """
         from .densities import log_prob
-        from .evaluate import compute_dtype
+        from .evaluate import as_outcomes
 
         member = self.checked("self")
-        x = as_parameter("x", x)
-        event = member.event_shape()
-        if x.shape[x.ndim - len(event) :] != event:
-            raise ValueError(f"x must have outcomes of shape {event}, but has shape {x.shape}")
-        dtype = jnp.float64 if x.dtype == jnp.float64 else compute_dtype(member)
-        return log_prob(member, x.astype(dtype))
+        return log_prob(member, as_outcomes(member, x))
 
     def sample(self, key: Array, shape: int | tuple[int, ...] = ()) -> Array:
         """Independent draws, (*shape, *batch, *event), as floats.

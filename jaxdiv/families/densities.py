@@ -266,16 +266,20 @@ def _log_density(p: Any, x: Array) -> Array:
     """Of a member and outcomes of one batch shape."""
     if type(p) not in _DENSITIES:
         raise NotImplementedError(f"the density of {type(p).__name__} distributions is not known")
-    density, inside, elsewhere = _DENSITIES[type(p)]
-    some = inside(p, x)
+    density, inside, _ = _DENSITIES[type(p)]
     if inside is _everywhere:
         return density(p, x)
-    own = some.reshape(some.shape + (1,) * len(p.event_shape()))
-    if elsewhere == jnp.inf:  # the edge itself
-        safe = jnp.where(own, x, p.scale)
-    else:
-        safe = jnp.where(own, x, elsewhere)
+    some, safe = in_support(p, x)
     return jnp.where(some, density(p, safe), -jnp.inf)
+
+
+def in_support(p: Any, x: Array) -> tuple[Array, Array]:
+    """Which outcomes lie in the support, and the outcomes with others in the place of the rest."""
+    _, inside, elsewhere = _DENSITIES[type(p)]
+    some = inside(p, x)
+    own = some.reshape(some.shape + (1,) * len(p.event_shape()))
+    # Infinity stands for the edge itself.
+    return some, jnp.where(own, x, p.scale if elsewhere == jnp.inf else elsewhere)
 
 
 def log_prob(p: Family, x: Array) -> Array:

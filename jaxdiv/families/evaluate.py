@@ -30,6 +30,15 @@ def compute_dtype(*members: Family) -> Any:
     return jnp.float64 if any(d == jnp.float64 for d in dtypes) else jnp.float32
 
 
+def as_outcomes(member: Family, x: Any) -> Array:
+    """Outcomes of a member, (..., *event), in the dtype that its parameters and they call for."""
+    x = checks.as_parameter("x", x)
+    event = member.event_shape()
+    if x.shape[x.ndim - len(event) :] != event:
+        raise ValueError(f"x must have outcomes of shape {event}, but has shape {x.shape}")
+    return x.astype(jnp.float64 if x.dtype == jnp.float64 else compute_dtype(member))
+
+
 @jax.jit
 def _evaluate(divergence: Divergence, p: Family, q: Family) -> Array:
     fine = p.valid() & q.valid()

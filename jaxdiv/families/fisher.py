@@ -12,7 +12,8 @@ from .base import Family
 from .evaluate import as_member, compute_dtype
 
 
-def _core(member: Family) -> Family:
+def core_of(member: Family) -> Family:
+    """The member of an exponential family that it is the image of; raises if there is none."""
     if type(member).log_partition is not Family.log_partition:
         return member
     view = member.view()
@@ -25,7 +26,8 @@ def _core(member: Family) -> Family:
     return view.core
 
 
-def _prepared(member: Any) -> Family:
+def prepared(member: Any) -> Family:
+    """A checked member, all of whose parameters have its batch shape and dtype."""
     member = as_member("p", member)
     return member.full(member.batch("p"), compute_dtype(member))
 
@@ -38,7 +40,7 @@ def mean_parameters(p: Any) -> tuple[Array, ...]:
 
     Raises NotImplementedError for what is no exponential family.
     """
-    core = _core(_prepared(p))
+    core = core_of(prepared(p))
     one = jnp.ones(core.valid().shape, compute_dtype(core))
     return jax.vjp(core.log_partition, *core.natural())[1](one)
 
@@ -56,9 +58,9 @@ def fisher_information(p: Any) -> Array:
 
     Reference: Amari and Nagaoka, Methods of Information Geometry, 2000.
     """
-    member = _prepared(p)
+    member = prepared(p)
     try:
-        _core(member)
+        core_of(member)
     except NotImplementedError:
         kind = type(member)
         if not kind.regular:
@@ -74,8 +76,8 @@ def fisher_information(p: Any) -> Array:
 
 def information_by_partition(p: Any) -> Array:
     """`fisher_information` by natural parameters alone, which no divergence is computed from."""
-    member = _prepared(p)
-    _core(member)
+    member = prepared(p)
+    core_of(member)
     return _batched(_fisher, member)
 
 
@@ -97,9 +99,9 @@ def _fisher(member: Family) -> Array:
     x, rebuilt = ravel_pytree(member)
 
     def natural(x: Array) -> Array:
-        return ravel_pytree(_core(rebuilt(x)).natural())[0]
+        return ravel_pytree(core_of(rebuilt(x)).natural())[0]
 
-    core = _core(member)
+    core = core_of(member)
     theta, restored = ravel_pytree(core.natural())
     curvature = jax.hessian(lambda t: core.log_partition(*restored(t)))(theta)
     jacobian = jax.jacfwd(natural)(x)
