@@ -19,6 +19,7 @@ import family_oracles as oracle
 import jaxdiv as jd
 from conftest import every
 from jaxdiv import families
+from jaxdiv.families import bends
 from oracles import ulp_error
 
 SCALES = (1e-4, 1.0, 1e4, 1e6, 1e8)
@@ -431,6 +432,32 @@ def float32_error(name: str, verb: str, p: dict, q: dict, *args: float) -> float
 def test_one_concentration_above_all_others(p, q):
     sides = dict(concentration=p), dict(concentration=q)
     assert float32_error("Dirichlet", "kl", *sides) <= LIMIT
+
+
+def test_a_row_with_such_a_concentration_changes_no_other():
+    a = jnp.asarray([[2.0, 3.0, 1e-30], [0.7, 1e-4, 1e-4]], jnp.float32)
+    b = a * jnp.asarray([[2.0, 1.5, 0.3]], jnp.float32)
+
+    def total(a, b):
+        return jd.kl_divergence(families.Dirichlet(a), families.Dirichlet(b)).sum()
+
+    both, alone = (jax.grad(total, (0, 1))(a[:n], b[:n]) for n in (2, 1))
+    for x, y in zip(both, alone, strict=True):
+        np.testing.assert_array_equal(x[0], y[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_bend_of_digamma(dtype):
+    rng = np.random.default_rng(0)
+    a = np.exp(rng.uniform(-12, 18, 200)).astype(dtype)
+    growth = np.exp(rng.uniform(-16, 6, 200)) * rng.choice([-1, 1], 200)
+    b = np.where(growth > 0, a * (1 + growth), a / (1 - growth)).astype(dtype)
+    with jax.enable_x64(dtype == "float64"):
+        found = np.asarray(jax.jit(bends.digamma_bend)(a, b, b - a, np.ones_like(a)))
+    for x, y, got in zip(a.tolist(), b.tolist(), found.tolist(), strict=True):
+        with mpmath.workdps(60):
+            want = (mpmath.mpf(y) - x) * mpmath.psi(1, x) - mpmath.psi(0, y) + mpmath.psi(0, x)
+        assert error(got, want, dtype) <= 16, (x, y)
 
 
 def test_exponentials_of_large_numbers():

@@ -124,7 +124,7 @@ class Dirichlet(ExponentialFamily):
         crowded = _crowded(a, b)
         value = jax.lax.cond(
             jnp.any(crowded),
-            lambda: jnp.where(crowded, _crowded_bend(a, b, direction.concentration, t), value),
+            lambda: _crowded_bend(a, b, direction.concentration, t, crowded, value),
             lambda: value,
         )
         return jnp.where(value < 0, 0, value)
@@ -156,7 +156,9 @@ def _crowded(a: Array, b: Array) -> Array:
     return alone(a) & alone(b) & (a.shape[0] > 1)
 
 
-def _crowded_bend(a: Array, b: Array, d: Array, t: Real) -> Array:
+def _crowded_bend(a: Array, b: Array, d: Array, t: Real, crowded: Array, otherwise: Array) -> Array:
+    # What other rows would overflow to has no finite derivative, not even by a factor of 0.
+    a, b, d = (jnp.where(crowded[None], x, safe) for x, safe in ((a, 1), (b, 1), (d, 0)))
     first = _largest(jax.lax.stop_gradient(a))
 
     def split(x: Array) -> tuple[Array, Array]:
@@ -164,13 +166,12 @@ def _crowded_bend(a: Array, b: Array, d: Array, t: Real) -> Array:
 
     (x, r), (y, s), (dx, dr) = split(a), split(b), split(d)
     each = t if isinstance(t, int | float) else jnp.broadcast_to(t, x.shape)[None]
-    small = gamma_bend(a, b, d, each) + b * excess(-d / b, each, a / b)
-    value = _total(jnp.where(first, 0, small))
+    value = _total(jnp.where(first, 0, lgamma_bend(a, b, d, each)))
     nodes, weights = _NODES[num.is_double(x)]
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
         u, v, du = x + node * r, y + node * s, dx + node * dr
         value = value + weight * (s * digamma_bend(u, v, du, t) - du * trigamma(u) * dr)
-    return value
+    return jnp.where(crowded, value, otherwise)
 
 
 def direction_of(steps: Array, total: Array, cross: Array) -> _Direction:

@@ -172,9 +172,9 @@ def gamma_bend(a: Array, b: Array, d: Array, t: Array | float) -> Array:
     return bend + (d * i) * (d * j) * i * (above / below)
 
 
-def lgamma_bend(a: Array, b: Array, d: Array) -> Array:
-    """log Gamma(b) - log Gamma(a) - (b - a) digamma(a), d = b - a."""
-    return gamma_bend(a, b, d, 1.0) + b * excess(-d / b, 1.0, a / b)
+def lgamma_bend(a: Array, b: Array, d: Array, t: Array | float = 1.0) -> Array:
+    """The bend of log Gamma from a to b = a + t d."""
+    return gamma_bend(a, b, d, t) + b * excess(-d / b, t, a / b)
 
 
 # digamma(x) is its value at x + n less 1/(x + k) for k < n; there, log x - 1/(2 x) and Euler and
