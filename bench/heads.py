@@ -9,7 +9,6 @@ not run.
 import functools
 import math
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -151,7 +150,7 @@ def multiply_adds(text: str) -> int:
 
 def products(name: str, shape: Shape, dtype: str, moved: tuple[int, ...]) -> dict[str, float]:
     """Multiply-adds of each call, in products of all hidden states and weights of one head."""
-    # As much for tiles as one row in sixteen takes, in float32.
+    # What one row in sixteen takes in float32, or the least that `tiles.plan` accepts.
     memory = max(shape[0] * shape[2] // 4, 24 * 128 * shape[0], 16 * shape[2])
     counts = {}
     for call, make in CALLS.items():
@@ -195,17 +194,19 @@ def _peak(call: str, name: str, shape: Shape) -> int:
 
 
 def growth(call: str, name: str, shape: Shape) -> int:
-    """What `_peak` runs: the largest memory of this process, less that before the program ran."""
+    """What `_peak` runs; on Linux, where a process can forget how large it was while compiling."""
     arrays = _arrays(shape)
     run = _program(call, name).lower(*arrays).compile()
-
-    def most() -> int:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-    before = most()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _memory("VmRSS")
     for _ in range(2):
         jax.block_until_ready(run(*arrays))
-    return most() - before
+    return _memory("VmHWM") - before
+
+
+def _memory(what: str) -> int:
+    (kilobytes,) = re.findall(rf"{what}:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    return 1024 * int(kilobytes)
 
 
 def _for_h100(name: str, shape: Shape, place: Any) -> dict[str, Any]:
@@ -280,9 +281,9 @@ def table(result: dict[str, Any]) -> str:
             ],
         ),
         "Multiply-adds of the programs compiled for the CPU at that shape, in products of all rows "
-        "by a head's weight, where tiles may take a sixteenth of the logits of one side. Sums over "
-        "rows of the gradients by weights of bfloat16 have no room there, so that logits are "
-        "computed again.",
+        "by a head's weight, where tiles may take a sixteenth of the logits of one side, or the "
+        "least that works. Sums over rows of the gradients by weights of bfloat16 have no room "
+        "there, so that logits are computed again.",
         report.markdown(
             ["", "dtype", "gradient by", OURS, KEPT, "ratio"],
             [

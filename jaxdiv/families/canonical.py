@@ -35,8 +35,12 @@ Statistics = Callable[[Array], tuple[Array, ...]]
 Measure = Callable[[Array], Array]
 
 
-def _one(x: Array) -> Array:
+def _log_one(x: Array) -> Array:
     return jnp.zeros_like(x)
+
+
+def _logarithm_and_itself(x: Array) -> tuple[Array, Array]:
+    return jnp.log(x), x
 
 
 def _log_det(x: Array) -> Array:
@@ -57,18 +61,18 @@ _FORMS: dict[type[Family], tuple[Statistics, Measure]] = {
         lambda x: (x, x[..., :, None] * x[..., None, :]),
         lambda x: jnp.full(x.shape[:-1], -x.shape[-1] * HALF_LOG_TAU, x.dtype),
     ),
-    Gamma: (lambda x: (jnp.log(x), x), _one),
-    Exponential: (lambda x: (jnp.log(x), x), _one),
-    Chi2: (lambda x: (jnp.log(x), x), _one),
+    Gamma: (_logarithm_and_itself, _log_one),
+    Exponential: (_logarithm_and_itself, _log_one),
+    Chi2: (_logarithm_and_itself, _log_one),
     InverseGamma: (lambda x: (-jnp.log(x), 1 / x), lambda x: -2 * jnp.log(x)),
     InverseGaussian: (lambda x: (x, 1 / x), lambda x: -HALF_LOG_TAU - 1.5 * jnp.log(x)),
     HalfNormal: (_squares, lambda x: jnp.full_like(x, math.log(2) - HALF_LOG_TAU)),
     Rayleigh: (_squares, jnp.log),
     Dirichlet: (lambda x: (jnp.log(x),), lambda x: jnp.zeros(x.shape[:-1], x.dtype)),
-    Beta: (lambda x: (jnp.stack([jnp.log(x), jnp.log1p(-x)], axis=-1),), _one),
-    ContinuousBernoulli: (lambda x: (x,), _one),
-    Bernoulli: (lambda x: (x,), _one),
-    Geometric: (lambda x: (x,), _one),
+    Beta: (lambda x: (jnp.stack([jnp.log(x), jnp.log1p(-x)], axis=-1),), _log_one),
+    ContinuousBernoulli: (lambda x: (x,), _log_one),
+    Bernoulli: (lambda x: (x,), _log_one),
+    Geometric: (lambda x: (x,), _log_one),
     Poisson: (lambda x: (x,), lambda x: -gammaln(x + 1)),
     VonMises: (
         lambda x: (jnp.cos(x), jnp.sin(x)), lambda x: jnp.full_like(x, -math.log(2 * math.pi))
