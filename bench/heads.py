@@ -45,7 +45,6 @@ def _ours(name: str, memory: int | None = None) -> Callable[..., Any]:
     def loss(hidden: Any, weight: Any, teacher: Any, table: Any, labels: Any) -> Any:
         p = jd.Labels(labels) if name == "Cross-entropy" else jd.Head(teacher, table, memory=memory)
         q = jd.Head(hidden, weight, memory=memory)
-        # Rényi's is no sum over outcomes, and has no weighted sum of one pass.
         return jd.weighted_sum(_VERBS[name], p, q, jnp.full((1,), 1 / len(hidden)))
 
     return loss

@@ -30,8 +30,9 @@ class Head:
         bias: `(V,)`, or None.
         softcap: A positive number c: z becomes c tanh(z / c). None: none.
         temperature: A positive number.
-        memory: Bytes that tiles may take, by default 2**29. What is as large as the hidden states
-            or the gradients comes on top. Of two heads the smaller one counts.
+        memory: Bytes that tiles may take, by default 2**29, of which a CPU's rows take less. What
+            is as large as the hidden states or the gradients comes on top. Of two heads the smaller
+            one counts.
 
     Products of bfloat16 or float16 are made in that dtype and added up in float32, as are gradients
     by hidden states and weights, which are rounded once at the end; cotangents of logits are

@@ -17,9 +17,8 @@ def weighted_sum(
     `keywords` are its own. `weights` broadcast to the batch shape; a mean is a sum with weights
     1 / count. The derivative by a weight is the row's value, 0 where the weight is 0.
 
-    Of a sum of terms and a `Head` the gradient is found in the pass that finds the value: three
-    products for a head, as many as for logits that are kept, where the gradients of single rows
-    cost four. Weights of low precision take an array of float32 as large as their gradient then,
+    Of a `Head` the gradient is found in the pass that finds the value: three products for a head,
+    as many as for logits that are kept, where the gradients of single rows cost four. Weights of low precision take an array of float32 as large as their gradient then,
     and do so if it fits into half of the head's `memory`.
     """
     return verb(Weighted(p, weights), q, **keywords)

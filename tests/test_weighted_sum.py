@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import jaxdiv as jd
+from jaxdiv.tiles.plan import plan
 
 V, ROWS, D = 37, 5, 4
+MANY, LEAST = 300, 6 * 8 * 128 * ROWS  # outcomes, and a budget with which 3 rows are a block
 TOLERANCE = {"float64": 1e-11, "float32": 2e-5}
 LABELS = np.array([0, 36, 5, 7, 1])
 
@@ -113,3 +115,93 @@ def test_forward_mode_and_second_derivatives(name):
         return jax.jit(both)(*args[:4])
 
     agree(products(of_head(name, teacher)), products(plain(name, teacher)), 1e-11)
+
+
+def weighted_heads(divergence, weights, memory):
+    """A weighted sum between two heads, by both hidden states and weights."""
+
+    def f(a, b, c, d):
+        p, q = jd.Head(a, b, memory=memory), jd.Head(c, d, memory=memory)
+        return jd.weighted_sum(divergence, p, q, weights)
+
+    return f
+
+
+def by_definition(divergence, weights):
+    def f(a, b, c, d):
+        p, q = jax.nn.softmax(a @ b), jax.nn.softmax(c @ d)
+        return jnp.sum(weights * divergence.definition(p, q))
+
+    return f
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize(
+    "name",
+    [
+        n
+        if n in ("js", "renyi_half", "hellinger_distance")
+        else pytest.param(n, marks=pytest.mark.slow)
+        for n in jd.CATALOGUE
+        if n != "chernoff"
+    ],
+)
+def test_every_divergence_of_the_catalogue_is_summed_in_one_pass(name):
+    # Rows near each other and far apart, more than one block of them, and the last block ragged.
+    rng = np.random.default_rng(5)
+    scale = np.repeat([0.1, 3.0], [3, 2])[:, None]
+    a, c = (jnp.asarray(scale * rng.normal(size=(ROWS, D))) for _ in range(2))
+    b, d = (jnp.asarray(rng.normal(size=(D, MANY))) for _ in range(2))
+    divergence = jd.CATALOGUE[name].divergence
+    weights = jnp.asarray([0.5, 1.5, 2, -1, 1])
+    assert plan(ROWS, MANY, jnp.float64, LEAST, None, 1).rows == 3
+    f = weighted_heads(divergence, weights, LEAST)
+    got = jax.jit(jax.value_and_grad(f, range(4)))(a, b, c, d)
+    want = jax.jit(jax.value_and_grad(by_definition(divergence, weights), range(4)))(a, b, c, d)
+    agree(got, want, 1e-10)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", ["renyi_2", "js_distance", "fisher_rao"])
+def test_second_derivatives_of_what_is_no_sum(name):
+    rng = np.random.default_rng(6)
+    args = tuple(jnp.asarray(rng.normal(size=s)) for s in ((ROWS, D), (D, MANY)) * 2)
+    dots = tuple(jnp.asarray(rng.normal(size=x.shape)) for x in args)
+    weights = jnp.asarray([0.5, 1.5, 2, -1, 1])
+    divergence = jd.CATALOGUE[name].divergence
+
+    def product(f):
+        return jax.jit(lambda: jax.jvp(jax.grad(f, range(4)), args, dots)[1])()
+
+    got = product(weighted_heads(divergence, weights, LEAST))
+    agree(got, product(by_definition(divergence, weights)), 1e-10)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_derivative_by_a_divergence_s_own_number():
+    args, teacher = arguments("float64")
+    hidden, weight, bias, temperature, weights = args
+
+    def ours(alpha):
+        def verb(p, q, **keywords):
+            return jd.renyi_divergence(p, q, alpha, **keywords)
+
+        q = student(hidden, weight, bias, temperature)
+        return jd.weighted_sum(verb, jd.Logits(teacher), q, weights)
+
+    def formula(alpha):
+        log_q = jax.nn.log_softmax((hidden @ weight + bias[None]) / temperature)
+        log_p = jax.nn.log_softmax(teacher)
+        rows = jax.nn.logsumexp(alpha * log_p + (1 - alpha) * log_q, axis=-1) / (alpha - 1)
+        return jnp.sum(weights * rows)
+
+    alpha = jnp.asarray(1.7)
+    agree(*(jax.jit(jax.value_and_grad(f))(alpha) for f in (ours, formula)), 1e-11)
+
+
+def test_rows_of_a_block_fit_a_cpu_s_caches_unless_a_budget_is_given():
+    size = (1024, 32768, jnp.float32)
+    assert plan(*size, None, None, 1).rows == 128
+    assert plan(*size, 2**29, None, 1).rows == 1024
+    assert plan(1024, 2**18, jnp.float32, None, None, 1).rows == 64
+    assert plan(8, 50, jnp.float32, None, None, 1).rows == 8

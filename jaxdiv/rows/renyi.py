@@ -22,7 +22,7 @@ def _row(alpha: Array) -> Array:
     return alpha[..., 0] if alpha.ndim else alpha
 
 
-def _other(alpha: Array) -> Array:
+def other_order(alpha: Array) -> Array:
     """An order at which the log-affinity may be divided by alpha - 1."""
     return jnp.where(alpha == 1, 2, alpha)
 
@@ -74,7 +74,8 @@ def to_sum(alpha: Array, value: Array) -> tuple[Array, Array, Array]:
     return total, alpha * jnp.exp(-power), _excess(alpha, jnp.ones_like(total), total)[2]
 
 
-def _all_near(alpha: Array, mass_p: Array, mass_q: Array, total: Array) -> Array:
+def all_near(alpha: Array, mass_p: Array, mass_q: Array, total: Array) -> Array:
+    """Whether no row needs the log-affinity."""
     m = alpha * mass_p + (1 - alpha) * mass_q
     return jnp.all(_excess(alpha, m, total)[2])
 
@@ -86,10 +87,10 @@ def _parts(alpha: Array, side_p: Side, side_q: Side, *, far: bool = True) -> tup
     if not far:
         return _row(alpha), *masses, total, jnp.zeros_like(total)
     log_affinity = lax.cond(
-        _all_near(_row(alpha), *masses, total),
+        all_near(_row(alpha), *masses, total),
         lambda *_: jnp.zeros_like(total),
         LOG_AFFINITY.value,
-        _other(alpha),
+        other_order(alpha),
         side_p,
         side_q,
     )
@@ -114,10 +115,10 @@ def _tangent(primals, tangents) -> Array:
     total_dot = SUM.tangent((Alpha(alpha), side_p, side_q), (by_alpha, dot_p, dot_q))
     other_dot = None if alpha_dot is None else jnp.where(alpha == 1, 0, alpha_dot)
     far_dot = lax.cond(
-        _all_near(*parts[:4]),
+        all_near(*parts[:4]),
         lambda *_: jnp.zeros_like(total_dot),
         lambda primals, tangents: LOG_AFFINITY.tangent(primals, tangents),
-        (_other(alpha), side_p, side_q),
+        (other_order(alpha), side_p, side_q),
         (other_dot, dot_p, dot_q),
     )
     moved = mass_dot(side_p, dot_p), mass_dot(side_q, dot_q), total_dot, far_dot

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 DEFAULT = 2**29  # bytes
@@ -11,6 +12,10 @@ DEFAULT = 2**29  # bytes
 # all rows: as compiled for a GPU, with a margin.
 _FORWARD, _BACKWARD = 4, 6
 _LEAST = 128  # outcomes in a tile, of which matrix units want so many
+# On a CPU, where arrays larger than its caches are slow and products of fewer rows too: at
+# (1024, 256, 32768) KL's value and gradient takes 1.2 s by 128 rows, 1.4 by 64, 2.3 by 32 and 1.8
+# by 1024.
+_CPU_NUMBERS, _CPU_ROWS = 2**22, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +50,10 @@ def plan(
                 f"but is {memory}"
             )
         budget = least
-    rows, tile = _part(count, budget // row), _part(size, budget // column)
+    most = budget // row
+    if memory is None and jax.default_backend() == "cpu":
+        most = min(most, max(_CPU_NUMBERS // size, _CPU_ROWS))
+    rows, tile = _part(count, most), _part(size, budget // column)
     return Plan(count, size, rows, tile, axis_name, shards, jnp.dtype(dtype))
 
 

@@ -10,7 +10,7 @@ from jax import Array
 from .._divergence import Claims, Edge, Reverse, Separable, declare
 from .._f_divergences import Alpha
 from ..rows.pair import Pair
-from ..rows.renyi import renyi_of
+from ..rows.renyi import other_order, renyi_of
 from .plan import Plan
 from .rule import statistics
 from .sources import Source
@@ -77,9 +77,15 @@ class TiledRows:
 
     def renyi(self, alpha: Array) -> Array:
         """Renyi's divergence of order alpha, 0 <= alpha < inf."""
-        other = jnp.where(alpha == 1, 2, alpha)
-        total, far = self._find(("sum", Alpha(alpha)), ("affinity", other))
-        return renyi_of(alpha, *self.masses(), total, far)
+        masses = self.masses()
+        (total,) = self._find(("sum", Alpha(alpha)))
+        far = self._far(alpha, *masses, total)
+        return renyi_of(alpha, *masses, total, far)
+
+    def _far(self, alpha: Array, mass_p: Array, mass_q: Array, total: Array) -> Array:
+        """The log-affinity, which rows near each other don't need."""
+        del mass_p, mass_q, total
+        return self.log_affinity(other_order(alpha))
 
     def max_log_ratio(self) -> Array:
         """The largest log(p/q) on the support of p."""

@@ -92,7 +92,7 @@ def of_parameters(parameters: Any, tangents: Any) -> Any:
 # --- the product of derivatives and tangents -----------------------------------------------------
 
 
-def _derivatives(
+def derivatives(
     kind: str, parameter: Any, part: Part, pair: Pair, sides: tuple[Side, Side], places: Array
 ) -> tuple[Array, Array]:
     """By each side in its own chart, which is that of masses or of their logarithms."""
@@ -184,7 +184,7 @@ def _push(
     ):
         total = jnp.zeros_like(known.bad)
         if any(dot is not None for _, dot in raw_dots):
-            by = _derivatives(kind, parameter, part, pair, sides, places)
+            by = derivatives(kind, parameter, part, pair, sides, places)
             for side, norm, mass, derivative, (_, dot), row, steep in zip(
                 sides, known.norms, masses, by, raw_dots,
                 (part.by_p, part.by_q), (part.steep_p, part.steep_q), strict=True,

@@ -146,6 +146,7 @@ def acting(by: Array, weight: Array, steep: Array) -> Array:
 def _sums(
     kind: str, parameter: Any, pair: Pair, p: Side, q: Side, first: Array | int, slopes: bool
 ) -> _Sums:
+    """The sums of a statistic; those of derivatives as if none was infinite."""
     some_p, some_q = p.support(), q.support()
     rows = pair.p.shape[0]
     zero = jnp.zeros(rows, pair.p.dtype)
@@ -154,20 +155,9 @@ def _sums(
         total = num.row_sum(entries(parameter, pair, some_p, some_q))
         if not slopes:
             return _Sums(total, none, none, none, zero, nowhere)
-        weight = jnp.maximum(pair.raw_p, pair.raw_q)
         by = partials(parameter, pair, p, q, some_p, some_q)
-        infinite = [jnp.isinf(x) for x in by]
-        return _Sums(
-            total,
-            tuple(num.row_sum(jnp.where(i, 0, x)) for i, x in zip(infinite, by, strict=True)),
-            tuple(
-                num.row_sum(jnp.where(i, jnp.sign(x) * weight, 0))
-                for i, x in zip(infinite, by, strict=True)
-            ),
-            tuple(jnp.any(i, axis=-1).astype(zero.dtype) for i in infinite),
-            zero,
-            nowhere,
-        )  # pyright: ignore[reportArgumentType]
+        sums = num.row_sum(by[0]), num.row_sum(by[1])
+        return _Sums(total, sums, none, none, zero, nowhere)
     if kind == "affinity":
         high, low = affinity(parameter, pair, some_p, some_q)
         top = jnp.max(high, axis=-1)
@@ -177,6 +167,26 @@ def _sums(
     ratio = _ratio(pair, some_p, some_q)
     place = jnp.argmax(ratio, axis=-1).astype(jnp.int32) + first
     return _Sums(zero, none, none, none, jnp.max(ratio, axis=-1), place)
+
+
+class _Slopes(NamedTuple):
+    """Of the derivatives by log-masses: sums of the finite ones, of the infinite, if there are."""
+
+    finite: tuple[Array, ...]
+    infinite: tuple[Array, ...]
+    steep: tuple[Array, ...]
+
+
+def _slopes(parameter: Any, pair: Pair, p: Side, q: Side) -> _Slopes:
+    weight = jnp.maximum(pair.raw_p, pair.raw_q)
+    by = partials(parameter, pair, p, q, p.support(), q.support())
+    infinite = [jnp.isinf(x) for x in by]
+    pairs = list(zip(infinite, by, strict=True))
+    return _Slopes(
+        tuple(num.row_sum(jnp.where(i, 0, x)) for i, x in pairs),
+        tuple(num.row_sum(jnp.where(i, jnp.sign(x) * weight, 0)) for i, x in pairs),
+        tuple(jnp.any(i, axis=-1).astype(x.dtype) for i, x in pairs),
+    )
 
 
 def _finished(kind: str, parameter: Any, sums: _Sums, plan: Plan) -> Part:
@@ -307,21 +317,42 @@ def sums_of(
     spec: Spec, parameters: Any, sources: Any, raws: Any, norms: Any, offset: Any, slopes: bool
 ) -> Any:
     """Which rows are wrong and which have any mass, and the sums of every statistic."""
-    p, q = (
-        normalised(raw, norm, source.chart)
-        for raw, norm, source in zip(raws, norms, sources, strict=True)
-    )
-    pair = pair_of(p, q)
+
+    def pieces() -> tuple[Side, Side, Pair]:
+        p, q = (
+            normalised(raw, norm, source.chart)
+            for raw, norm, source in zip(raws, norms, sources, strict=True)
+        )
+        return p, q, pair_of(p, q)
+
+    p, q, pair = pieces()
     wrong = [
         _wrong(raw, source.chart)
         if norm is None
         else (jnp.isnan(norm.log_sum), jnp.isfinite(norm.log_sum))
         for raw, norm, source in zip(raws, norms, sources, strict=True)
     ]
-    return wrong, [
+    found = [
         _sums(kind, parameter, pair, p, q, offset, slopes)
         for kind, parameter in zip(spec.kinds, parameters, strict=True)
     ]
+    which = [k for k, kind in enumerate(spec.kinds) if kind == "sum"]
+    if not slopes or not which:
+        return wrong, found
+
+    # Infinite derivatives are rare, and take two more passes over the row. Everything is made
+    # again from what is at hand, as the operands of a branch must be whole arrays.
+    def steep() -> list[_Slopes]:
+        p, q, pair = pieces()
+        return [_slopes(parameters[k], pair, p, q) for k in which]
+
+    def gentle() -> list[_Slopes]:
+        return [_Slopes(f := found[k].finite, *[tuple(0 * x for x in f)] * 2) for k in which]
+
+    flat = jnp.stack([x for k in which for x in found[k].finite])
+    for k, x in zip(which, lax.cond(jnp.all(jnp.isfinite(flat)), gentle, steep), strict=True):
+        found[k] = found[k]._replace(finite=x.finite, infinite=x.infinite, steep=x.steep)
+    return wrong, found
 
 
 def finished(spec: Spec, parameters: Any, wrong: Any, found: Any) -> tuple[Array, list[Part]]:

@@ -20,16 +20,19 @@ from .._divergence import Divergence, Separable
 from .._finite import Layout, Noun, Weighted, as_noun, layout
 from .._finite import divergence as rows_by
 from .._heads import Head, TopK
+from .._transforms import Chernoff
 from ..rows.pair import pair_of
-from ..rows.rule import partials
+from ..rows.renyi import all_near, other_order
 from ..rows.statistic import wide_dtype
 from .evaluate import Shards, budget_of, rows_of
 from .plan import DEFAULT, Plan
 from .product import product_into
 from .rows import TiledRows
-from .rule import Moving, moving_of, statistics
+from .rule import Moving, derivatives, moving_of
 from .sources import HeadSource, Source
 from .statistics import (
+    Norm,
+    Part,
     Spec,
     acting,
     blocks,
@@ -55,7 +58,8 @@ def weighted(
     keywords: dict[str, Any] = dict(
         axis=axis, where=where, axis_name=axis_name, implementation=implementation
     )
-    fits = isinstance(divergence, Separable) and not divergence.captures() and axis_name is None
+    captures = isinstance(divergence, Separable) and divergence.captures()
+    fits = not isinstance(divergence, Chernoff) and not captures and axis_name is None
     if fits and any(isinstance(x, Head) for x in (p.noun, q)) and implementation == "auto":
         divergence.check()
         nouns = {"p": as_noun("p", p.noun), "q": as_noun("q", q)}
@@ -66,7 +70,7 @@ def weighted(
             total = _evaluate(
                 divergence.specialise(), nouns["p"], nouns["q"], mask, weights, form=form
             )
-            return total if base is None else total / log_base
+            return total if base is None else divergence.in_base(total, log_base)
     values = rows_by(divergence, p.noun, q, base=base, **keywords)
     return _total(_broadcast(weights, values.shape).astype(values.dtype), values)
 
@@ -99,7 +103,7 @@ def _total(weights: Array, values: Array) -> Array:
 
 @functools.partial(jax.jit, static_argnames=("form",))
 def _evaluate(
-    divergence: Separable, p: Noun, q: Noun, where: Array | None, weights: Array, *, form: Layout
+    divergence: Divergence, p: Noun, q: Noun, where: Array | None, weights: Array, *, form: Layout
 ) -> Array:
     rows, alive = rows_of(p, q, where, form, Shards())
     divergence = jax.tree.map(lambda x: jnp.asarray(x, form.dtype), divergence)
@@ -108,10 +112,9 @@ def _evaluate(
         weights = jnp.where(alive, weights, 0)
     valid = jnp.where(jnp.asarray(divergence.valid()), 1, jnp.nan).astype(form.dtype)
     if not _room(rows, budget_of(p, q)):
-        return _total(weights, rows.sum(divergence)) * valid
-    spec = Spec(("sum",), rows.plan)
+        return _total(weights, divergence.evaluate(rows)) * valid  # type: ignore
     flat = jax.tree.map(lambda x: x.reshape(-1, 1) if x.ndim else x, divergence)
-    return _weighted(spec, flat, *rows.sources, rows.offset, weights.reshape(-1)) * valid
+    return _weighted(rows.plan, flat, *rows.sources, rows.offset, weights.reshape(-1)) * valid
 
 
 def _room(rows: TiledRows, memory: int | None) -> bool:
@@ -126,18 +129,23 @@ def _room(rows: TiledRows, memory: int | None) -> bool:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _weighted(
-    spec: Spec, divergence: Separable, p: Source, q: Source, offset: Array, weights: Array
+    plan: Plan, divergence: Divergence, p: Source, q: Source, offset: Array, weights: Array
 ) -> Array:
-    return _plain(spec, divergence, p, q, offset, weights)
+    return _plain(plan, divergence, p, q, offset, weights)
 
 
 def _plain(
-    spec: Spec, divergence: Separable, p: Source, q: Source, offset: Array, weights: Array
+    plan: Plan, divergence: Divergence, p: Source, q: Source, offset: Array, weights: Array
 ) -> Array:
-    return _total(weights, statistics(spec, [divergence], p, q, offset)[0])
+    return _total(weights, _values(plan, divergence, p, q, offset))
 
 
-def _weighted_jvp(spec: Spec, primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _values(plan: Plan, divergence: Divergence, p: Source, q: Source, offset: Array) -> Array:
+    rows = TiledRows(p, q, plan, (plan.count,), offset)
+    return divergence.evaluate(rows)  # type: ignore
+
+
+def _weighted_jvp(plan: Plan, primals: Any, tangents: Any) -> tuple[Array, Array]:
     weights = primals[4]
     moves = [moving_of(t) for t in tangents[:3]]
     by_weights = moving_of(tangents[4])
@@ -150,11 +158,11 @@ def _weighted_jvp(spec: Spec, primals: Any, tangents: Any) -> tuple[Array, Array
             full = list(leaves)
             for i, x in zip(moving.places, moved, strict=True):
                 full[i] = x
-            return _plain(spec, *jax.tree.unflatten(tree, full))
+            return _plain(plan, *jax.tree.unflatten(tree, full))
 
         return jax.jvp(of, [leaves[i] for i in moving.places], dots)
     moving = moves[1][0], moves[2][0]
-    values, *slopes = _found(spec, moving, *primals)
+    values, *slopes = _found(plan, moving, *primals)
     total = jnp.zeros((), values.dtype)
     for slope, dot in zip((*slopes[0], *slopes[1]), (*moves[1][1], *moves[2][1]), strict=True):
         total = total + jnp.sum(slope * dot.astype(slope.dtype))
@@ -165,16 +173,123 @@ def _weighted_jvp(spec: Spec, primals: Any, tangents: Any) -> tuple[Array, Array
 
 _weighted.defjvp(_weighted_jvp, symbolic_zeros=True)
 
+
+class _Block(TiledRows):
+    """A few rows whose outcomes are all at hand; remembers what a divergence asked of them."""
+
+    def __init__(self, sources: Any, raws: Any, plan: Plan, offset: Array):
+        p, q = sources
+        super().__init__(p, q, plan, (len(raws[0]),), offset)
+        self.raws = raws
+        self.norms: tuple[Norm | None, Norm | None] = normalisers(sources, raws, plan)
+        self.asked: list[tuple[str, Any, Part]] = []
+        self.bad = jnp.zeros(self.batch, bool)
+
+    def _find(self, *requests: tuple[str, Any]) -> list[Array]:
+        kinds, given = zip(*requests, strict=True)
+        parameters = [jax.tree.map(self._flat, x) for x in given]
+        parts = self._parts(kinds, parameters)
+        self.asked += zip(kinds, parameters, parts, strict=True)
+        return [part.value for part in parts]
+
+    def _parts(self, kinds: Any, parameters: Any) -> list[Part]:
+        spec = Spec(kinds, self.plan)
+        found = sums_of(
+            spec, parameters, self.sources, self.raws, self.norms, self.offset, slopes=True
+        )
+        self.bad, parts = finished(spec, parameters, *found)
+        return parts
+
+    def _far(self, alpha: Array, mass_p: Array, mass_q: Array, total: Array) -> Array:
+        other = self._flat(other_order(alpha))
+
+        def absent() -> Part:
+            zero, one = jnp.zeros_like(total), jnp.ones_like(total)
+            return Part(zero, zero, zero, one, one, zero, jnp.zeros(total.shape, jnp.int32))
+
+        def present() -> Part:
+            kept = self.bad
+            (part,) = self._parts(("affinity",), [other])
+            self.bad = kept  # that of the branch is the same
+            return part
+
+        order = jnp.broadcast_to(self._flat(alpha), (len(total), 1))[:, 0]
+        part = lax.cond(all_near(order, mass_p, mass_q, total), absent, present)
+        self.asked.append(("affinity", other, part))
+        return part.value
+
+    def slopes(self, divergence: Divergence, weights: Array) -> list[Array]:
+        """The derivatives of the weighted sum by the numbers of either side."""
+        values = [part.value for *_, part in self.asked]
+
+        def replayed(*numbers: Array) -> Array:
+            return divergence.evaluate(_Replay(self, numbers))  # type: ignore
+
+        _, transpose = jax.vjp(replayed, *values)
+        # Numbers of a row without meaning have none either.
+        ones = jnp.ones(self.batch, self.dtype)
+        factors = [jnp.where(self.bad, jnp.nan, x)[:, None] for x in transpose(ones)]
+        found = None
+        for factor, asked in zip(factors, self.asked, strict=True):
+            if found is None:
+                found = self._scaled(factor, *asked)
+                continue
+
+            def more(so_far: list[Array], factor: Array = factor, asked: Any = asked) -> Any:
+                return list(map(jnp.add, so_far, self._scaled(factor, *asked)))
+
+            found = lax.cond(jnp.any(factor != 0), more, lambda so_far: so_far, found)
+        if found is None:
+            raise TypeError(f"{type(divergence).__name__} asks nothing of its rows")
+        weights = weights[:, None]
+        return [jnp.where(weights == 0, 0, x * weights) for x in found]
+
+    def _scaled(self, factor: Array, kind: str, parameter: Any, part: Part) -> list[Array]:
+        """A factor times the derivatives of one statistic."""
+        first, second = (
+            normalised(raw, norm, s.chart)
+            for raw, norm, s in zip(self.raws, self.norms, self.sources, strict=True)
+        )
+        pair = pair_of(first, second)
+        weight = jnp.maximum(pair.raw_p, pair.raw_q)
+        places = self.offset + lax.iota(jnp.int32, self.plan.size)
+        both = derivatives(kind, parameter, part, pair, (first, second), places)
+        found = []
+        for norm, x, mass, row, steep in zip(
+            self.norms, both, (pair.raw_p, pair.raw_q), (part.by_p, part.by_q),
+            (part.steep_p, part.steep_q), strict=True,
+        ):  # fmt: skip
+            if norm is not None:
+                x = acting(x, weight, steep) - mass * row[:, None]
+                x = x * steep[:, None] * steep[:, None]
+            # What the value does not depend on has no part in it, infinite or not.
+            found.append(jnp.where(factor == 0, 0, x * factor))
+        return found
+
+
+class _Replay(TiledRows):
+    """The same rows, whose numbers are given in the order in which they were asked for."""
+
+    def __init__(self, rows: TiledRows, numbers: Any):
+        super().__init__(*rows.sources, rows.plan, rows.batch, rows.offset)
+        self.numbers = iter(numbers)
+
+    def _find(self, *requests: tuple[str, Any]) -> list[Array]:
+        return [next(self.numbers) for _ in requests]
+
+    def _far(self, alpha: Array, mass_p: Array, mass_q: Array, total: Array) -> Array:
+        return next(self.numbers)
+
+
 Found = tuple[Array, list[Array], list[Array]]
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _found(
-    spec: Spec, moving: tuple[Moving, Moving], divergence: Separable, p: Source, q: Source,
+    plan: Plan, moving: tuple[Moving, Moving], divergence: Divergence, p: Source, q: Source,
     offset: Array, weights: Array,
 ) -> Found:  # fmt: skip
     """The value of every row, and the gradients of the sum by what moves on either side."""
-    plan = spec.plan
     window = Window(0, plan.size, None)
     sources = p, q
     # Of what moves, which arrays have rows: their gradients are put side by side, others added up.
@@ -207,37 +322,24 @@ def _found(
         )
         alone = [x.shape[0] for x in raws]
         raws = both_rows(*raws)
-        norms = normalisers(here, raws, plan)
-        bad, (part,) = finished(
-            spec, [d], *sums_of(spec, [d], here, raws, norms, offset, slopes=True)
-        )
-        side_p, side_q = (
-            normalised(raw, norm, s.chart) for raw, norm, s in zip(raws, norms, here, strict=True)
-        )
-        pair = pair_of(side_p, side_q)
-        weight = jnp.maximum(pair.raw_p, pair.raw_q)
-        by = partials(d, pair, side_p, side_q, side_p.support(), side_q.support())
+        rows = _Block(here, raws, plan, offset)
+        values = d.evaluate(rows)  # type: ignore
+        slopes = rows.slopes(d, w)
         of_rows, news = [], []
-        for m, back, norm, x, mass, row, steep, rows, fs, total in zip(
-            moving, backs, norms, by, (pair.raw_p, pair.raw_q), (part.by_p, part.by_q),
-            (part.steep_p, part.steep_q), alone, flags, totals, strict=True,
-        ):  # fmt: skip
+        for m, back, slope, own, fs, total in zip(
+            moving, backs, slopes, alone, flags, totals, strict=True
+        ):
             if not m.places:
                 of_rows.append([])
                 news.append([])
                 continue
-            if norm is not None:
-                x = acting(x, weight, steep) - mass * row[:, None]
-                x = x * steep[:, None] * steep[:, None]
-            slope = jnp.where(bad[:, None], jnp.nan, x) * w[:, None]
-            slope = jnp.where(w[:, None] == 0, 0, slope)
-            if rows != slope.shape[0]:
+            if own != slope.shape[0]:
                 slope = jnp.sum(slope, axis=0, keepdims=True)
             given = iter(total)
             found = back(slope, [None if f else next(given) for f in fs], plan)
             of_rows.append([x for x, f in zip(found, fs, strict=True) if f])
             news.append([x for x, f in zip(found, fs, strict=True) if not f])
-        return news, (part.value, of_rows)
+        return news, (values, of_rows)
 
     if plan.rows >= plan.count:
         totals, (values, of_rows) = block(totals, 0, 0)
@@ -323,7 +425,7 @@ def _by_weight(source: HeadSource, by_x: Array, total: Array | None, plan: Plan)
 
 
 def _plain_found(
-    spec: Spec, moving: tuple[Moving, Moving], divergence: Separable, p: Source, q: Source,
+    plan: Plan, moving: tuple[Moving, Moving], divergence: Divergence, p: Source, q: Source,
     offset: Array, weights: Array,
 ) -> Found:  # fmt: skip
     """The same by the derivative rule of rows, which has derivatives itself."""
@@ -337,7 +439,7 @@ def _plain_found(
             for i in m.places:
                 full[i] = next(given)
             sources.append(jax.tree.unflatten(tree, full))
-        values = statistics(spec, [divergence], *sources, offset)[0]
+        values = _values(plan, divergence, sources[0], sources[1], offset)
         return _total(weights, values), values
 
     _, transpose, values = jax.vjp(of, *moving[0].pick(p), *moving[1].pick(q), has_aux=True)
@@ -347,7 +449,7 @@ def _plain_found(
 
 
 def _found_jvp(
-    spec: Spec, moving: tuple[Moving, Moving], primals: Any, tangents: Any
+    plan: Plan, moving: tuple[Moving, Moving], primals: Any, tangents: Any
 ) -> tuple[Found, Found]:
     leaves, tree = jax.tree.flatten(primals)
     moved, dots = moving_of(tangents)
@@ -356,10 +458,10 @@ def _found_jvp(
         full = list(leaves)
         for i, x in zip(moved.places, values, strict=True):
             full[i] = x
-        return _plain_found(spec, moving, *jax.tree.unflatten(tree, full))
+        return _plain_found(plan, moving, *jax.tree.unflatten(tree, full))
 
     _, found = jax.jvp(of, [leaves[i] for i in moved.places], dots)
-    return _found(spec, moving, *primals), found
+    return _found(plan, moving, *primals), found
 
 
 _found.defjvp(_found_jvp, symbolic_zeros=True)
