@@ -18,7 +18,8 @@ def weighted_sum(
     1 / count. The derivative by a weight is the row's value, 0 where the weight is 0.
 
     Of a `Head` the gradient is found in the pass that finds the value: three products for a head,
-    as many as for logits that are kept, where the gradients of single rows cost four. Weights of low precision take an array of float32 as large as their gradient then,
-    and do so if it fits into half of the head's `memory`.
+    as many as for logits that are kept, where the gradients of single rows cost four; Chernoff
+    information, tail="bucket" and `axis_name` aside. Weights of low precision take an array of
+    float32 as large as their gradient then, and do so if it fits into half of the head's `memory`.
     """
     return verb(Weighted(p, weights), q, **keywords)
