@@ -131,10 +131,12 @@ def _densities(cases: Any, n: int, count: int, k: int, rng: Any) -> Iterator[dic
         h = d * _integral(lambda t: -density(t) * p.logpdf(t) if density(t) else 0.0, ends)  # noqa: B023
         with jax.enable_x64(True):  # thousands of float32 numbers of one dimension have ties
             kls, halves = jd.samples.knn_kl(x, y, k), jd.samples.knn_renyi(x, y, 0.5, k)
+            alone = jd.samples.knn_renyi(x, y, 0.5, k, points="x")
             entropies = jd.samples.knn_entropy(x, k)
         own = f", k = {k}"
         yield _row(case, "knn_kl" + own, n, kls, kl)
         yield _row(case, "knn_renyi 1/2" + own, n, halves, -2 * d * math.log(root))
+        yield _row(case, "knn_renyi 1/2 of x alone" + own, n, alone, -2 * d * math.log(root))
         yield _row(case, "knn_entropy" + own, n, entropies, h)
 
 

@@ -10,8 +10,10 @@ it carries a difference of logits, or a logarithm, to about twice the working pr
 (Dekker 1971; Shewchuk 1997).
 """
 
+import contextlib
+import contextvars
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -50,12 +52,33 @@ def polynomial(x: Array, coefficients: list[float]) -> Array:
 _LANES = 64
 
 
+_PARTS: contextvars.ContextVar[int] = contextvars.ContextVar("parts", default=1)
+
+
+@contextlib.contextmanager
+def rows_in_parts(count: int) -> Iterator[None]:
+    """Sums of rows that may lie on so many devices, each of which adds up what it has."""
+    token = _PARTS.set(count)
+    try:
+        yield
+    finally:
+        _PARTS.reset(token)
+
+
 def row_sum(x: Array) -> Array:
     """Sum over the last axis whose rounding error grows like the cube root of its length.
 
     XLA adds the elements of a reduced axis one after another, which costs about sqrt(n) ulp;
     reducing blocks of 64 first, and keeping XLA from merging the steps again, leaves a few.
     """
+    parts = _PARTS.get()
+    if parts > 1 and x.shape[-1] % parts == 0:
+        x = _row_sum(x.reshape(*x.shape[:-1], parts, -1))
+        return x.sum(-1)
+    return _row_sum(x)
+
+
+def _row_sum(x: Array) -> Array:
     while x.shape[-1] > _LANES:
         n = x.shape[-1]
         blocks = -(-n // _LANES)
@@ -63,6 +86,16 @@ def row_sum(x: Array) -> Array:
         x = jnp.pad(x, padding).reshape(*x.shape[:-1], _LANES, blocks).sum(-2)
         x = _barrier(x)
     return x.sum(-1)
+
+
+def argmax(x: Array) -> Array:
+    """The place of the first of the largest numbers of each row, (..., 1)."""
+    if _PARTS.get() == 1:
+        return jnp.argmax(x, axis=-1, keepdims=True).astype(jnp.int32)
+    # Two reductions of one number each; the other way round, XLA gathers what each part found.
+    places = lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
+    largest = x == jnp.max(x, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(largest, places, x.shape[-1]), axis=-1, keepdims=True)
 
 
 @jax.custom_jvp
@@ -448,7 +481,12 @@ def derivative(f: Callable[[Array], Array], order: int) -> Callable[[Array], Arr
         scalar = jax.jacfwd(scalar)
 
     def elementwise(x: Array) -> Array:
-        return jax.vmap(scalar)(x.reshape(-1)).reshape(x.shape)
+        if _PARTS.get() == 1:
+            return jax.vmap(scalar)(x.reshape(-1)).reshape(x.shape)
+        each = scalar  # a reshape would gather what lies on several devices
+        for _ in x.shape:
+            each = jax.vmap(each)
+        return each(x)
 
     return elementwise
 

@@ -51,14 +51,14 @@ VERBS = {
 COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|all-to-all|collective-permute)[-\w]*\(")
 
 
-def small(text):
+def small(text, rows=ROWS):
     """The collectives of a compiled program, all of them sums of a few numbers a row."""
     found = COLLECTIVE.findall(text)
     for shape, what in found:
         assert what == "all-reduce", (what, shape)
         for sizes in re.findall(r"\[([\d,]*)\]", shape):
             count = int(np.prod([int(n) for n in sizes.split(",") if n], dtype=int))
-            assert count <= 8 * ROWS, (what, shape)
+            assert count <= 8 * rows, (what, shape)
     return found
 
 
@@ -113,6 +113,38 @@ def check_gradients_gather_nothing():
     small(slopes.lower(*given).compile().as_text())
 
 
+BY_JIT = {
+    "kl": (jd.kl_divergence, jd.Logits),
+    "kl of masses": (jd.kl_divergence, jd.Probs),
+    "js": (jd.js_divergence, jd.Logits),
+    "total variation": (jd.total_variation, jd.Logits),
+    "renyi": (lambda p, q: jd.renyi_divergence(p, q, 0.5), jd.Logits),
+    "Fisher-Rao": (jd.fisher_rao_distance, jd.Logits),
+    "cross-entropy": (jd.cross_entropy, jd.Logits),
+    "entropy": (lambda p, q: jd.entropy(p) + jd.entropy(q), jd.Logits),
+}
+
+
+def check_plain_jit_gathers_nothing():
+    """Outcomes, or rows, divided over devices by where arrays lie, and nothing said of it."""
+    rows, size = 8, 4096  # more than one step of a sum, and more than a few for a path of blocks
+    x, y = (draw(rows, size).astype("float32") for _ in range(2))
+    for name, (verb, noun) in BY_JIT.items():
+        a, b = map(jax.nn.softmax, (x, y)) if noun is jd.Probs else (x, y)
+
+        def loss(p, q, verb=verb, noun=noun):
+            values = verb(noun(p), noun(q))
+            return values.sum(), values
+
+        found = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True))
+        want = jax.tree.leaves(found(a, b))
+        for spec in (PART, P("vocabulary", None)):
+            given = [placed(z, spec) for z in (a, b)]
+            small(found.lower(*given).compile().as_text(), rows)
+            for g, w in zip(jax.tree.leaves(found(*given)), want, strict=True):
+                np.testing.assert_allclose(g, w, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
 def check_batches_gather_nothing():
     x, y = (placed(draw(64, V).astype("float32"), P("vocabulary", None)) for _ in range(2))
     for implementation in ("reference", "blocked"):
@@ -130,6 +162,7 @@ def main(names):
             check(kind, name)
     check_unknown_axis()
     check_gradients_gather_nothing()
+    check_plain_jit_gathers_nothing()
     check_batches_gather_nothing()
 
 

@@ -217,6 +217,42 @@ def test_gradients_with_respect_to_logits(name, argument):
     assert compared > 8
 
 
+# f' of each generator and f - t f', by t = p/q.
+SLOPES = {
+    "kl": (lambda t: np.log(t), lambda t: -t),
+    "reverse_kl": (lambda t: -1 / t, lambda t: 1 - np.log(t)),
+    "js": (lambda t: np.log(2 * t / (1 + t)) / 2, lambda t: np.log(2 / (1 + t)) / 2),
+    "squared_hellinger": (lambda t: -1 / np.sqrt(t) / 2, lambda t: -np.sqrt(t) / 2),
+    "chi2": (lambda t: 2 * t, lambda t: -(t**2)),
+    "le_cam": (lambda t: 1 - 4 / (1 + t) ** 2, lambda t: (1 + 3 * t) * (1 - t) / (1 + t) ** 2),
+}
+
+
+@pytest.mark.parametrize("name", [*GRADIENTS, "cross_entropy"])
+@pytest.mark.parametrize("implementation", ["reference", "blocked"])
+def test_gradients_of_long_rows(name, implementation):
+    """A row of 4096 outcomes none of which is likely, against the formula in float64."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(8, 4096)).astype(np.float32) for _ in range(2))
+    function = jd.cross_entropy if name == "cross_entropy" else jd.CATALOGUE[name]
+
+    def total(*logits):
+        return function(*map(jd.Logits, logits), implementation=implementation).sum()
+
+    got = jax.jit(jax.grad(total, (0, 1)))(a, b)
+    p, q = (np.exp(x.astype(np.float64)) for x in (a, b))
+    p, q = p / p.sum(-1, keepdims=True), q / q.sum(-1, keepdims=True)
+    if name == "cross_entropy":
+        slopes = -p * np.log(q), -p
+    else:
+        by_p, by_q = SLOPES[name]
+        slopes = p * by_p(p / q), q * by_q(p / q)
+    for value, slope, mass in zip(got, slopes, (p, q), strict=True):
+        want = slope - mass * slope.sum(-1, keepdims=True)
+        error = np.linalg.norm(value - want, axis=-1) / np.linalg.norm(want, axis=-1)
+        assert error.max() <= 2e-6
+
+
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_with_respect_to_probabilities(name):
     a, b = logit_rows(10, spread=1.0, scales=SCALES[:8])

@@ -37,18 +37,59 @@ def test_kl_in_float64_to_rounding():
 
 
 def power(x, y, k, alpha):
+    """S_x of Poczos and Schneider, and its terms."""
     constant = gamma(k) ** 2 / (gamma(k - alpha + 1) * gamma(k + alpha - 1))
-    return constant * np.exp((alpha - 1) * log_ratios(x, y, k)).mean()
+    terms = constant * np.exp((alpha - 1) * log_ratios(x, y, k))
+    return terms.mean(), terms
 
 
-@pytest.mark.parametrize("alpha", [0.5, 0.99, 1.3, 3.0])
-def test_renyi_and_alpha_are_their_formulas(alpha):
-    s = power(X32, Y32, 5, alpha)
-    renyi = jd.samples.knn_renyi(X32, Y32, alpha)
+def mixed(x, y, k, alpha):
+    """The mean of S_x and S_y, weighted by the inverse squares of their relative errors."""
+    (a, of_x), (b, of_y) = power(x, y, k, alpha), power(y, x, k, 1 - alpha)
+    errors = (of_x / a).var() / len(x), (of_y / b).var() / len(y)
+    return (errors[1] * a + errors[0] * b) / sum(errors)
+
+
+@pytest.mark.parametrize("points", ["both", "x"])
+@pytest.mark.parametrize("alpha", [0.1, 0.5, 0.99, 1.3, 3.0])
+def test_renyi_and_alpha_are_their_formulas(alpha, points):
+    s = mixed(X32, Y32, 5, alpha) if points == "both" else power(X32, Y32, 5, alpha)[0]
+    renyi = jd.samples.knn_renyi(X32, Y32, alpha, points=points)
     # Near alpha = 1 the oracle's own quotient loses digits, those of 1 - S.
-    assert renyi == pytest.approx(np.log(s) / (alpha - 1), rel=2e-6)
-    value = jd.samples.knn_alpha(X32, Y32, alpha)
+    assert renyi == pytest.approx(np.log(s) / (alpha - 1), rel=3e-6)
+    value = jd.samples.knn_alpha(X32, Y32, alpha, points=points)
     assert value == pytest.approx((s - 1) / (alpha * (alpha - 1)), rel=5e-6)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("alpha", [0.3, 0.5, 2.5, 4.5])
+def test_renyi_of_samples_far_apart(alpha):
+    far = Y + np.array([6.0, 0, 0])
+    renyi = jd.samples.knn_renyi(X, far, alpha)
+    assert renyi == pytest.approx(np.log(mixed(X, far, 5, alpha)) / (alpha - 1), rel=1e-11)
+
+
+@pytest.mark.usefixtures("x64")
+def test_orders_of_which_one_sample_alone_has_an_estimate():
+    # Gamma(k - alpha) of y's points has no meaning at alpha = k and above.
+    for alpha in (5.0, 5.5):
+        both, alone = (jd.samples.knn_renyi(X, Y, alpha, points=p) for p in ("both", "x"))
+        assert both == alone and np.isfinite(both)
+
+
+@pytest.mark.usefixtures("x64")
+def test_order_one_half_is_symmetric():
+    assert jd.samples.knn_renyi(X, Y, 0.5) == pytest.approx(
+        float(jd.samples.knn_renyi(Y, X, 0.5)), rel=1e-13
+    )
+
+
+def test_points_are_both_or_x():
+    with pytest.raises(ValueError, match='points must be "both" or "x", but is \'y\''):
+        jd.samples.knn_renyi(X32, Y32, 0.5, points="y")
+    with pytest.raises(ValueError, match="k must be"):
+        jd.samples.knn_renyi(X32, Y32[:5], 0.5)
+    assert np.isfinite(jd.samples.knn_renyi(X32, Y32[:5], 0.5, points="x"))
 
 
 @pytest.mark.slow
@@ -61,7 +102,7 @@ def test_orders_meet_at_kl():
         sides = [float(estimate(X32, Y32, a)) for a in (0.98, 1.02)]
         assert slope == pytest.approx((sides[1] - sides[0]) / 0.04, rel=2e-2)
     assert jd.samples.knn_alpha(X32, Y32, -1.0) == pytest.approx(
-        (power(X32, Y32, 5, -1.0) - 1) / 2, abs=5e-6
+        (mixed(X32, Y32, 5, -1.0) - 1) / 2, rel=5e-6
     )
     traced = jax.jit(lambda a: jd.samples.knn_renyi(X32, Y32, a))
     assert np.isnan(traced(6.5)) and np.isfinite(traced(0.5))

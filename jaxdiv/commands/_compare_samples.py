@@ -188,10 +188,11 @@ def _neighbours(k: int, base: float, unit: str) -> _Group:
         own = [neighbours.kth_apart(z, None, k) for z in (x, y)]
         forward, backward = neighbours.kth_apart(x, y, k), neighbours.kth_apart(y, x, k)
         ratios = divergences.compared(own[0], forward, len(y))
+        inverse = divergences.compared(own[1], backward, len(x))
         values = [
             divergences.mean(ratios),
-            divergences.mean(divergences.compared(own[1], backward, len(x))),
-            divergences.log_power(ratios, jnp.asarray(-0.5, ratios.dtype), k),
+            divergences.mean(inverse),
+            divergences.renyi(ratios, inverse, jnp.asarray(0.5, ratios.dtype), k),
             *(entropies.of_distances(z, k) for z in own),
         ]
         return jnp.stack(values) / math.log(base)

@@ -23,9 +23,16 @@ class Implementation:
 
 
 def choose(
-    implementation: str, statistic: Statistic, operands: Operands, platform: str
+    implementation: str,
+    statistic: Statistic,
+    operands: Operands,
+    platform: str,
+    devices: int = 1,
 ) -> Implementation:
     """The path by which a statistic is evaluated on a platform: "cpu", "cuda" or another.
+
+    `devices` are those over which XLA may divide the arrays: it divides plain operations, whose
+    collectives are a few numbers a row, but would gather what a loop cuts or a kernel reads.
 
     Raises:
         NotImplementedError: "mosaic_gpu" is asked for where there are no such kernels.
@@ -37,6 +44,11 @@ def choose(
         return Implementation("reference", "there are no rows")
     if implementation == "blocked":
         return Implementation("blocked", "asked for")
+    if devices > 1:
+        divided = f"arrays may be divided over {devices} devices, and not by jax.shard_map"
+        if implementation == "auto":
+            return Implementation("reference", divided)
+        raise NotImplementedError(f'implementation="{implementation}" is not available: {divided}')
     if implementation == "auto" and platform == "cpu":
         if size <= _FEW:
             return Implementation("reference", f"at most {_FEW} numbers on a CPU")
@@ -109,10 +121,11 @@ def evaluate(
     statistic: Statistic,
     operands: Operands,
     *others: Any,
+    devices: int = 1,
     **static: Any,
 ) -> Any:
     """The "value", "push", "pull" or "both" of a statistic, by the path that is chosen."""
-    chosen = choose(implementation, statistic, operands, platform)
+    chosen = choose(implementation, statistic, operands, platform, devices)
     if not chosen.name.startswith("mosaic_gpu"):
         path = blocked if chosen.name == "blocked" else reference
         return getattr(path, what)(statistic, operands, *others, **static)

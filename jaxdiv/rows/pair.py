@@ -166,7 +166,7 @@ def _exponentials(side: Side) -> tuple[Array, Array, Array, Array]:
     """Centred logits as a pair, their exponentials, and the sum without the leading 1."""
     high, low = _centred(side)
     weight = num.exp_pair(high, low)
-    first = jnp.argmax(side.values, axis=-1, keepdims=True).astype(jnp.int32)
+    first = num.argmax(side.values)
     index = lax.broadcasted_iota(jnp.int32, weight.shape, weight.ndim - 1)
     others = jnp.where(index == first, 0, weight)
     return high, low, weight, num.row_sum(others)[..., None]
@@ -302,11 +302,10 @@ def log_tangent(side: Side, tangent: Any, mass: Array) -> Array:
         top = jnp.max(side.values, axis=-1, keepdims=True)
         centred = jnp.where(side.support(), side.values - lax.stop_gradient(top), 0)
         x_dot = (x_dot - centred / side.temperature * tangent.temperature) / side.temperature
-    # Centred at the likeliest outcome before the mean is taken off: where one outcome has nearly
-    # all the mass its gradient is, exactly, minus the sum of the others', which a difference of
-    # nearly equal numbers would lose.
-    first = jnp.argmax(mass, axis=-1, keepdims=True).astype(jnp.int32)
-    likeliest = lax.broadcasted_iota(jnp.int32, mass.shape, mass.ndim - 1) == first
+    # Where one outcome has nearly all the mass, centred there before the mean is taken off: its
+    # gradient is, exactly, minus the sum of the others', which a difference of nearly equal numbers
+    # would lose. Without such an outcome that sum is a difference itself.
+    likeliest = mass > 0.5
     top = jnp.sum(jnp.where(likeliest, x_dot, 0), axis=-1, keepdims=True)
     x_dot = jnp.where(likeliest, 0, x_dot - top)
     return x_dot - num.row_sum(mass * x_dot)[..., None]

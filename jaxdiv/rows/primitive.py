@@ -23,6 +23,7 @@ pass keeps is the operands, and derivatives that are found already.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ from jax import Array
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from .. import _numerics as num
 from . import reference
 from .dispatch import evaluate, interpreter_effects, together
 from .statistic import Operands, Statistic, wide_dtype
@@ -50,32 +52,35 @@ def statistic_of(statistic: Statistic, implementation: str, operands: Operands) 
     return value_p.bind(*leaves, **static)
 
 
-def _value(*leaves, platform, tree, statistic, implementation):
+def _value(*leaves, platform, devices, tree, statistic, implementation):
     operands = jax.tree.unflatten(tree, leaves)
-    return evaluate("value", implementation, platform, statistic, operands)
+    return evaluate("value", implementation, platform, statistic, operands, devices=devices)
 
 
-def _push(*arrays, platform, tree, statistic, implementation, moving, found):
+def _push(*arrays, platform, devices, tree, statistic, implementation, moving, found):
     leaves, known, _, dots = _split(arrays, moving, found)
     given = statistic, jax.tree.unflatten(tree, leaves), known, dots
-    return evaluate("push", implementation, platform, *given, moving=moving)
+    return evaluate("push", implementation, platform, *given, moving=moving, devices=devices)
 
 
-def _pull(*arrays, platform, tree, statistic, implementation, moving, found):
+def _pull(*arrays, platform, devices, tree, statistic, implementation, moving, found):
     leaves, known, derivatives, (cotangent,) = _split(arrays, moving, found)
     if found and platform == "cpu":
         each = cotangent[..., None]
         # A cotangent of 0 says that nobody asks, not even for an infinite derivative.
         return [jnp.where(each == 0, 0, x * each) for x in derivatives]
     given = statistic, jax.tree.unflatten(tree, leaves), known, cotangent
-    return evaluate("pull", implementation, platform, *given, moving=moving)
+    return evaluate("pull", implementation, platform, *given, moving=moving, devices=devices)
 
 
-def _both(*leaves, platform, tree, statistic, implementation, moving):
+def _both(*leaves, platform, devices, tree, statistic, implementation, moving):
     operands = jax.tree.unflatten(tree, leaves)
+    where = dict(devices=devices)
     if platform == "cpu":
-        return evaluate("both", implementation, platform, statistic, operands, moving=moving)
-    value = evaluate("value", implementation, platform, statistic, operands)
+        return evaluate(
+            "both", implementation, platform, statistic, operands, moving=moving, **where
+        )
+    value = evaluate("value", implementation, platform, statistic, operands, **where)
     return [value, *(jnp.zeros_like(x) for x, m in zip(leaves, moving, strict=True) if m)]
 
 
@@ -124,8 +129,23 @@ def _define(primitive, function, abstract) -> None:
     # A rule for each platform: the kernels of one are not traced when another is lowered for.
     for platform in ("cpu", "cuda", None):
         known = functools.partial(function, platform=platform or "neither cpu nor cuda")
-        rule = mlir.lower_fun(known, multiple_results=several)
+        rule = functools.partial(_lower, known, several)
         mlir.register_lowering(primitive, rule, platform=platform)
+
+
+def _lower(function, several: bool, ctx: Any, *arrays: Any, **static: Any) -> Any:
+    devices = _devices(ctx.module_context.axis_context)
+    traced = functools.partial(function, devices=devices)
+    with num.rows_in_parts(devices):
+        return mlir.lower_fun(traced, multiple_results=several)(ctx, *arrays, **static)
+
+
+def _devices(context: Any) -> int:
+    """Over how many devices XLA may divide arrays: under `jit` all, 1 inside a `shard_map`."""
+    if not hasattr(context, "mesh"):
+        return getattr(context, "num_devices", 1)
+    sizes = context.mesh.shape
+    return math.prod(sizes[name] for name in sizes if name not in context.manual_axes)
 
 
 _define(value_p, _value, _abstract_rows)

@@ -77,15 +77,8 @@ class TiledRows:
 
     def renyi(self, alpha: Array) -> Array:
         """Renyi's divergence of order alpha, 0 <= alpha < inf."""
-        masses = self.masses()
-        (total,) = self._find(("sum", Alpha(alpha)))
-        far = self._far(alpha, *masses, total)
-        return renyi_of(alpha, *masses, total, far)
-
-    def _far(self, alpha: Array, mass_p: Array, mass_q: Array, total: Array) -> Array:
-        """The log-affinity, which rows near each other don't need."""
-        del mass_p, mass_q, total
-        return self.log_affinity(other_order(alpha))
+        total, far = self._find(("sum", Alpha(alpha)), ("affinity", other_order(alpha)))
+        return renyi_of(alpha, *self.masses(), total, far)
 
     def max_log_ratio(self) -> Array:
         """The largest log(p/q) on the support of p."""

@@ -17,12 +17,13 @@ from jax import Array, lax
 
 from .. import _checks as checks
 from .._divergence import Divergence, Separable
+from .._f_divergences import Alpha
 from .._finite import Layout, Noun, Weighted, as_noun, layout
 from .._finite import divergence as rows_by
 from .._heads import Head, TopK
 from .._transforms import Chernoff
 from ..rows.pair import pair_of
-from ..rows.renyi import all_near, other_order
+from ..rows.renyi import all_near, other_order, renyi_of
 from ..rows.statistic import wide_dtype
 from .evaluate import Shards, budget_of, rows_of
 from .plan import DEFAULT, Plan
@@ -200,7 +201,10 @@ class _Block(TiledRows):
         self.bad, parts = finished(spec, parameters, *found)
         return parts
 
-    def _far(self, alpha: Array, mass_p: Array, mass_q: Array, total: Array) -> Array:
+    def renyi(self, alpha: Array) -> Array:
+        """Renyi's divergence, without the log-affinity if all rows are near each other."""
+        masses = self.masses()
+        (total,) = self._find(("sum", Alpha(alpha)))
         other = self._flat(other_order(alpha))
 
         def absent() -> Part:
@@ -214,9 +218,9 @@ class _Block(TiledRows):
             return part
 
         order = jnp.broadcast_to(self._flat(alpha), (len(total), 1))[:, 0]
-        part = lax.cond(all_near(order, mass_p, mass_q, total), absent, present)
+        part = lax.cond(all_near(order, *masses, total), absent, present)
         self.asked.append(("affinity", other, part))
-        return part.value
+        return renyi_of(alpha, *masses, total, part.value)
 
     def slopes(self, divergence: Divergence, weights: Array) -> list[Array]:
         """The derivatives of the weighted sum by the numbers of either side."""
@@ -277,8 +281,10 @@ class _Replay(TiledRows):
     def _find(self, *requests: tuple[str, Any]) -> list[Array]:
         return [next(self.numbers) for _ in requests]
 
-    def _far(self, alpha: Array, mass_p: Array, mass_q: Array, total: Array) -> Array:
-        return next(self.numbers)
+    def renyi(self, alpha: Array) -> Array:
+        """From the same numbers, asked for in this order."""
+        masses = self.masses()
+        return renyi_of(alpha, *masses, next(self.numbers), next(self.numbers))
 
 
 Found = tuple[Array, list[Array], list[Array]]
