@@ -27,6 +27,7 @@ from ._divergence import (
     declare,
 )
 from ._f_divergences import KL, Alpha, JensenShannon, SquaredHellinger
+from ._mesh import alike
 from ._pytree import static
 from ._tangents import all_zero, materialised
 
@@ -404,8 +405,8 @@ class Chernoff(Divergence):
         # The exponent is concave in alpha: bisect its slope. An error e in alpha costs e^2.
         side_p, side_q = jax.tree.map(jax.lax.stop_gradient, rows.sides())
         still = rows.with_sides(side_p, side_q)
-        middle = jnp.full((*rows.batch, 1), 0.5, rows.dtype)
-        one = jnp.ones_like(middle)
+        same = [jnp.full((*rows.batch, 1), x, rows.dtype) for x in (0, 0.5, 1)]
+        zero, middle, one = alike(*same, *jax.tree.leaves(rows.sides()))[:3]
 
         def bisect(_, bracket):
             low, high = bracket
@@ -415,7 +416,7 @@ class Chernoff(Divergence):
 
         # A supremum at an end (unequal supports) is approached to within a rounding.
         steps = 58 if num.is_double(middle) else 28
-        low, high = jax.lax.fori_loop(0, steps, bisect, (jnp.zeros_like(middle), one))
+        low, high = jax.lax.fori_loop(0, steps, bisect, (zero, one))
         epsilon = float(jnp.finfo(rows.dtype).eps)
         best = jnp.clip((low + high) / 2, 0, 1 - epsilon / 2)
         inside = (best > 2 * epsilon) & (best < 1 - 2 * epsilon)

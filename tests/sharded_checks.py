@@ -116,8 +116,6 @@ def check_gradients_gather_nothing():
 BY_JIT = {
     "kl": (jd.kl_divergence, jd.Logits),
     "kl of masses": (jd.kl_divergence, jd.Probs),
-    "js": (jd.js_divergence, jd.Logits),
-    "total variation": (jd.total_variation, jd.Logits),
     "renyi": (lambda p, q: jd.renyi_divergence(p, q, 0.5), jd.Logits),
     "Fisher-Rao": (jd.fisher_rao_distance, jd.Logits),
     "cross-entropy": (jd.cross_entropy, jd.Logits),
@@ -140,9 +138,84 @@ def check_plain_jit_gathers_nothing():
         want = jax.tree.leaves(found(a, b))
         for spec in (PART, P("vocabulary", None)):
             given = [placed(z, spec) for z in (a, b)]
-            small(found.lower(*given).compile().as_text(), rows)
-            for g, w in zip(jax.tree.leaves(found(*given)), want, strict=True):
+            program = found.lower(*given).compile()
+            small(program.as_text(), rows)
+            for g, w in zip(jax.tree.leaves(program(*given)), want, strict=True):
                 np.testing.assert_allclose(g, w, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+MAPPED = {
+    "kl": (jd.kl_divergence, (64, 4096)),
+    "renyi": (lambda p, q: jd.renyi_divergence(p, q, 0.5), (64, 4096)),
+    "chernoff": (jd.chernoff_information, (8, 16)),
+    "cross-entropy": (jd.cross_entropy, (8, 16)),
+}
+
+
+def check_mapped_batches():
+    """Rows divided by `shard_map`, of q alone and of both, in few numbers and in many."""
+    some = P("vocabulary", None)
+    for name, (verb, shape) in MAPPED.items():
+        x, y = (draw(*shape).astype("float32") for _ in range(2))
+
+        def rows(p, q, verb=verb):
+            return verb(jd.Logits(jnp.broadcast_to(p, q.shape)), jd.Logits(q))
+
+        for p, spec in ((x, some), (x[:1], P())):
+            mapped = jax.shard_map(
+                rows, mesh=MESH, in_specs=(spec, some), out_specs=P("vocabulary")
+            )
+            found, want = (
+                jax.jit(jax.value_and_grad(lambda p, q, f=f: f(p, q).sum(), (0, 1)))(p, y)
+                for f in (mapped, rows)
+            )
+            for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
+                np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-5, err_msg=name)
+
+
+def check_mapped_heads():
+    """Hidden states divided over devices, weights whole on each."""
+    shapes = (8, D), (D, 300), (8, D), (D, 300)
+    args = [draw(*shape) for shape in shapes]
+
+    def loss(hidden, weight, teacher, table, reduced=False):
+        p, q = jd.Head(teacher, table), jd.Head(hidden, weight)
+        total = jd.weighted_sum(jd.CATALOGUE["renyi_half"], p, q, jnp.ones(1))
+        return jax.lax.psum(total, "vocabulary") if reduced else total
+
+    def part(*args):
+        return loss(*args, reduced=True)
+
+    some = P("vocabulary", None)
+    mapped = jax.shard_map(part, mesh=MESH, in_specs=(some, P()) * 2, out_specs=P())
+    found, want = (jax.jit(jax.value_and_grad(f, range(4)))(*args) for f in (mapped, loss))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+def check_kernels_are_not_given_divided_arrays():
+    """XLA cannot divide a kernel's call: plain jit takes none where it may have to."""
+
+    def rows(p, q, implementation="auto"):
+        return jd.kl_divergence(jd.Logits(p), jd.Logits(q), implementation=implementation)
+
+    def has_kernel(f, *args):
+        lowered = jax.jit(f).trace(*args).lower(lowering_platforms=("cuda",))
+        return "mosaic_gpu" in lowered.as_text()
+
+    some = P("vocabulary", None)
+    alone = [draw(256, 8192).astype("float32") for _ in range(2)]
+    divided = [placed(x, some) for x in alone]
+    mapped = jax.shard_map(rows, mesh=MESH, in_specs=some, out_specs=P("vocabulary"))
+    assert has_kernel(rows, *alone)
+    assert has_kernel(mapped, *divided)
+    assert not has_kernel(rows, *divided)
+    try:
+        has_kernel(lambda p, q: rows(p, q, "mosaic_gpu"), *divided)
+    except NotImplementedError as error:
+        assert "4 devices" in str(error) and "shard_map" in str(error), error
+    else:
+        raise AssertionError("a kernel was given divided arrays")
 
 
 def check_batches_gather_nothing():
@@ -163,6 +236,9 @@ def main(names):
     check_unknown_axis()
     check_gradients_gather_nothing()
     check_plain_jit_gathers_nothing()
+    check_mapped_batches()
+    check_mapped_heads()
+    check_kernels_are_not_given_divided_arrays()
     check_batches_gather_nothing()
 
 

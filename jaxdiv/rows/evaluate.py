@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from .. import _numerics as num
 from .._divergence import Separable
+from .._mesh import alike
 from .inline import inlined
 from .pair import Side, pair_of
 from .renyi import RENYI, mass
@@ -21,7 +23,8 @@ class Rows:
     """
 
     def __init__(self, side_p: Side, side_q: Side, implementation: str = "auto"):
-        self._stored = side_p, side_q
+        leaves, tree = jax.tree.flatten((side_p, side_q))
+        self._stored = jax.tree.unflatten(tree, alike(*leaves))
         self.p, self.q = widened(self._stored)
         self.dtype, self.implementation = self.p.values.dtype, implementation
 

@@ -30,10 +30,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from .. import _numerics as num
+from .._mesh import alike, axes_of
 from . import reference
 from .dispatch import evaluate, interpreter_effects, together
 from .statistic import Operands, Statistic, wide_dtype
@@ -48,6 +50,7 @@ pull_p.multiple_results = both_p.multiple_results = True
 def statistic_of(statistic: Statistic, implementation: str, operands: Operands) -> Array:
     """The statistic of every row."""
     leaves, tree = jax.tree.flatten(operands)
+    leaves = alike(*leaves)
     static = dict(statistic=statistic, implementation=implementation, tree=tree)
     return value_p.bind(*leaves, **static)
 
@@ -135,6 +138,9 @@ def _define(primitive, function, abstract) -> None:
 
 def _lower(function, several: bool, ctx: Any, *arrays: Any, **static: Any) -> Any:
     devices = _devices(ctx.module_context.axis_context)
+    # Rows have nothing to do with each other: here it no longer matters where they lie.
+    here = [ShapedArray(x.shape, x.dtype) if axes_of(x) else x for x in ctx.avals_in]
+    ctx = ctx.replace(avals_in=here)
     traced = functools.partial(function, devices=devices)
     with num.rows_in_parts(devices):
         return mlir.lower_fun(traced, multiple_results=several)(ctx, *arrays, **static)

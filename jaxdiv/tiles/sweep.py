@@ -19,6 +19,8 @@ from jax import Array, lax
 from jax.extend.core import Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
+from .._mesh import alike
+
 Axis = int | None
 
 
@@ -45,23 +47,6 @@ class Form:
     tile: int
     arguments: tuple[Axis, ...]
     results: tuple[Axis, ...]
-
-
-def varying(x: Any) -> frozenset:
-    """The mesh axes along which a value differs, inside `shard_map`."""
-    aval = jax.typeof(x)
-    manual = getattr(aval, "mat", None)
-    return manual.varying if manual is not None else getattr(aval, "vma", frozenset())
-
-
-def alike(*arrays: Any) -> list[Any]:
-    """Arrays that differ along the same mesh axes, as operations on several of them need."""
-    axes = frozenset().union(*map(varying, arrays))
-    found = []
-    for x in arrays:
-        missing = tuple(sorted(axes - varying(x)))
-        found.append(lax.pcast(x, missing, to="varying") if missing else x)
-    return found
 
 
 def bind(

@@ -21,6 +21,7 @@ from .._f_divergences import Alpha
 from .._finite import Layout, Noun, Weighted, as_noun, layout
 from .._finite import divergence as rows_by
 from .._heads import Head, TopK
+from .._mesh import alike
 from .._transforms import Chernoff
 from ..rows.pair import pair_of
 from ..rows.renyi import all_near, other_order, renyi_of
@@ -229,9 +230,9 @@ class _Block(TiledRows):
         def replayed(*numbers: Array) -> Array:
             return divergence.evaluate(_Replay(self, numbers))  # type: ignore
 
-        _, transpose = jax.vjp(replayed, *values)
+        whole, transpose = jax.vjp(replayed, *values)
         # Numbers of a row without meaning have none either.
-        ones = jnp.ones(self.batch, self.dtype)
+        ones, _ = alike(jnp.ones_like(whole), whole)
         factors = [jnp.where(self.bad, jnp.nan, x)[:, None] for x in transpose(ones)]
         found = None
         for factor, asked in zip(factors, self.asked, strict=True):
