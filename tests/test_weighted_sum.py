@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdiv as jd
+from conftest import every
 from jaxdiv.tiles.plan import plan
 
 V, ROWS, D = 37, 5, 4
@@ -138,13 +139,7 @@ def by_definition(divergence, weights):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
     "name",
-    [
-        n
-        if n in ("js", "renyi_half", "hellinger_distance")
-        else pytest.param(n, marks=pytest.mark.slow)
-        for n in jd.CATALOGUE
-        if n != "chernoff"
-    ],
+    every([n for n in jd.CATALOGUE if n != "chernoff"], {"js", "renyi_half", "hellinger_distance"}),
 )
 def test_every_divergence_of_the_catalogue_is_summed_in_one_pass(name):
     # Rows near each other and far apart, more than one block of them, and the last block ragged.
