@@ -139,11 +139,15 @@ def _define(primitive, function, abstract) -> None:
 def _lower(function, several: bool, ctx: Any, *arrays: Any, **static: Any) -> Any:
     devices = _devices(ctx.module_context.axis_context)
     # Rows have nothing to do with each other: here it no longer matters where they lie.
-    here = [ShapedArray(x.shape, x.dtype) if axes_of(x) else x for x in ctx.avals_in]
-    ctx = ctx.replace(avals_in=here)
+    inner = ctx
+    if any(map(axes_of, ctx.avals_in)):
+        inner = ctx.replace(avals_in=[ShapedArray(x.shape, x.dtype) for x in ctx.avals_in])
     traced = functools.partial(function, devices=devices)
     with num.rows_in_parts(devices):
-        return mlir.lower_fun(traced, multiple_results=several)(ctx, *arrays, **static)
+        results = mlir.lower_fun(traced, multiple_results=several)(inner, *arrays, **static)
+    if inner is not ctx and inner.tokens_out is not None:  # of the interpreter's effects
+        ctx.set_tokens_out(inner.tokens_out)
+    return results
 
 
 def _devices(context: Any) -> int:
