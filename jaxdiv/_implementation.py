@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.core import Tracer
 
 from . import _checks as checks
 from ._divergence import Divergence, Separable
@@ -25,9 +26,10 @@ def implementation_of(
 ) -> Implementation:
     """The path that `divergence(p, q, ...)` takes on a platform, with the reason.
 
-    Only shapes and dtypes of p and q are read, so that `jax.ShapeDtypeStruct` will do. `platform`
-    is "cpu", "cuda" or another of JAX's, by default that of the default device. A divergence of
-    several statistics that take different paths has all of them in `name`, joined by " and ".
+    Only shapes, dtypes and shardings of p and q are read, so that `jax.ShapeDtypeStruct` will do.
+    `platform` is "cpu", "cuda" or another of JAX's, by default that of the default device. A
+    divergence of several statistics that take different paths has all of them in `name`, joined by
+    " and ".
 
     Raises:
         NotImplementedError: "mosaic_gpu" is asked for where there are no such kernels.
@@ -45,13 +47,14 @@ def implementation_of(
 
         def _statistic(self, statistic: Statistic, parameters: Any) -> Array:
             operands = (parameters, *self._stored)
-            found[choose(self.implementation, statistic, operands, platform)] = None
+            found[choose(self.implementation, statistic, operands, platform, devices)] = None
             return self._nothing()
 
         def _nothing(self) -> Array:
             return jnp.zeros(self.p.values.shape[:-1], self.dtype)
 
     leaves, tree = jax.tree.flatten((p, q, where))
+    devices = max(map(_devices, leaves), default=1)
     arrays = {i: x for i, x in enumerate(leaves) if jnp.shape(x)}
 
     def evaluate(divergence: Divergence, arrays: dict[int, Any]) -> Array:
@@ -68,6 +71,13 @@ def implementation_of(
         return next(iter(found))
     names = dict.fromkeys(x.name for x in found)
     return Implementation(" and ".join(names), "; ".join(f"{x.name}: {x.reason}" for x in found))
+
+
+def _devices(x: Any) -> int:
+    """Over how many devices an array, or what stands for one, is divided under plain `jit`."""
+    placed = isinstance(x, jax.Array | jax.ShapeDtypeStruct) and not isinstance(x, Tracer)
+    sharding = x.sharding if placed else None
+    return 1 if sharding is None else len(sharding.device_set)
 
 
 def _default_platform() -> str:

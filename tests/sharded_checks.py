@@ -139,7 +139,7 @@ def check_plain_jit_gathers_nothing():
         for spec in (PART, P("vocabulary", None)):
             given = [placed(z, spec) for z in (a, b)]
             program = found.lower(*given).compile()
-            small(program.as_text(), rows)
+            assert small(program.as_text(), rows), (name, spec, "nothing is merged")
             for g, w in zip(jax.tree.leaves(program(*given)), want, strict=True):
                 np.testing.assert_allclose(g, w, rtol=1e-5, atol=1e-6, err_msg=name)
 
@@ -210,6 +210,12 @@ def check_kernels_are_not_given_divided_arrays():
     assert has_kernel(rows, *alone)
     assert has_kernel(mapped, *divided)
     assert not has_kernel(rows, *divided)
+    paths = [
+        jd.implementation_of(jd.CATALOGUE["kl"].divergence, *map(jd.Logits, x), platform="cuda")
+        for x in (alone, divided)
+    ]
+    assert [x.name for x in paths] == ["mosaic_gpu", "reference"]
+    assert "4 devices" in paths[1].reason
     try:
         has_kernel(lambda p, q: rows(p, q, "mosaic_gpu"), *divided)
     except NotImplementedError as error:

@@ -78,12 +78,11 @@ def _pull(*arrays, platform, devices, tree, statistic, implementation, moving, f
 
 def _both(*leaves, platform, devices, tree, statistic, implementation, moving):
     operands = jax.tree.unflatten(tree, leaves)
-    where = dict(devices=devices)
     if platform == "cpu":
         return evaluate(
-            "both", implementation, platform, statistic, operands, moving=moving, **where
+            "both", implementation, platform, statistic, operands, moving=moving, devices=devices
         )
-    value = evaluate("value", implementation, platform, statistic, operands, **where)
+    value = evaluate("value", implementation, platform, statistic, operands, devices=devices)
     return [value, *(jnp.zeros_like(x) for x, m in zip(leaves, moving, strict=True) if m)]
 
 

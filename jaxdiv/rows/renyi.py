@@ -18,7 +18,8 @@ from .rule import LOG_AFFINITY, SUM
 from .statistic import Statistic
 
 
-def _row(alpha: Array) -> Array:
+def row_order(alpha: Array) -> Array:
+    """The order as a scalar or one number a row, (...)."""
     return alpha[..., 0] if alpha.ndim else alpha
 
 
@@ -57,18 +58,18 @@ def _of_rows(alpha: Array, mass_p: Array, mass_q: Array, total: Array, far: Arra
 
 def renyi_of(alpha: Array, mass_p: Array, mass_q: Array, total: Array, far: Array) -> Array:
     """The divergence from the masses, the alpha-divergence and the log-affinity of each row."""
-    return _of_rows(_row(alpha), mass_p, mass_q, total, far)
+    return _of_rows(row_order(alpha), mass_p, mass_q, total, far)
 
 
 def of_sum(alpha: Array, total: Array) -> tuple[Array, Array]:
     """The divergence of distributions from their alpha-divergence, and which rows are near."""
-    _, excess, near = _excess(_row(alpha), jnp.ones_like(total), total)
-    return _row(alpha) * total * num.log1p_over(jnp.where(near, excess, 0)), near
+    _, excess, near = _excess(row_order(alpha), jnp.ones_like(total), total)
+    return row_order(alpha) * total * num.log1p_over(jnp.where(near, excess, 0)), near
 
 
 def to_sum(alpha: Array, value: Array) -> tuple[Array, Array, Array]:
     """The alpha-divergence from Renyi's, Renyi's derivative by it, and which rows are near."""
-    alpha = _row(alpha)
+    alpha = row_order(alpha)
     power = (alpha - 1) * value
     total = value * num.expm1_over(power) / alpha
     return total, alpha * jnp.exp(-power), _excess(alpha, jnp.ones_like(total), total)[2]
@@ -85,16 +86,16 @@ def _parts(alpha: Array, side_p: Side, side_q: Side, *, far: bool = True) -> tup
     masses = mass(side_p), mass(side_q)
     total = SUM.value(Alpha(alpha), side_p, side_q)
     if not far:
-        return _row(alpha), *masses, total, jnp.zeros_like(total)
+        return row_order(alpha), *masses, total, jnp.zeros_like(total)
     log_affinity = lax.cond(
-        all_near(_row(alpha), *masses, total),
+        all_near(row_order(alpha), *masses, total),
         lambda *_: jnp.zeros_like(total),
         LOG_AFFINITY.value,
         other_order(alpha),
         side_p,
         side_q,
     )
-    return _row(alpha), *masses, total, log_affinity
+    return row_order(alpha), *masses, total, log_affinity
 
 
 def _value(alpha: Array, side_p: Side, side_q: Side) -> Array:
@@ -124,7 +125,7 @@ def _tangent(primals, tangents) -> Array:
     moved = mass_dot(side_p, dot_p), mass_dot(side_q, dot_q), total_dot, far_dot
     if alpha_dot is None:  # its zero would meet the infinity of what is divided by alpha - 1
         return jax.jvp(functools.partial(_of_rows, parts[0]), parts[1:], moved)[1]
-    return jax.jvp(_of_rows, parts, (_row(alpha_dot), *moved))[1]
+    return jax.jvp(_of_rows, parts, (row_order(alpha_dot), *moved))[1]
 
 
 # Renyi's divergence of order 0 <= alpha < inf, a scalar or one number a row, (..., 1).

@@ -347,7 +347,9 @@ def sums_of(
         return [_slopes(parameters[k], pair, p, q) for k in which]
 
     def gentle() -> list[_Slopes]:
-        return [_Slopes(f := found[k].finite, *[tuple(0 * x for x in f)] * 2) for k in which]
+        finite = [found[k].finite for k in which]
+        none = [tuple(0 * x for x in sums) for sums in finite]
+        return [_Slopes(x, zero, zero) for x, zero in zip(finite, none, strict=True)]
 
     flat = jnp.stack([x for k in which for x in found[k].finite])
     for k, x in zip(which, lax.cond(jnp.all(jnp.isfinite(flat)), gentle, steep), strict=True):

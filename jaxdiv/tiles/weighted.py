@@ -24,7 +24,7 @@ from .._heads import Head, TopK
 from .._mesh import alike
 from .._transforms import Chernoff
 from ..rows.pair import pair_of
-from ..rows.renyi import all_near, other_order, renyi_of
+from ..rows.renyi import all_near, other_order, renyi_of, row_order
 from ..rows.statistic import wide_dtype
 from .evaluate import Shards, budget_of, rows_of
 from .plan import DEFAULT, Plan
@@ -190,17 +190,16 @@ class _Block(TiledRows):
     def _find(self, *requests: tuple[str, Any]) -> list[Array]:
         kinds, given = zip(*requests, strict=True)
         parameters = [jax.tree.map(self._flat, x) for x in given]
-        parts = self._parts(kinds, parameters)
+        self.bad, parts = self._parts(kinds, parameters)
         self.asked += zip(kinds, parameters, parts, strict=True)
         return [part.value for part in parts]
 
-    def _parts(self, kinds: Any, parameters: Any) -> list[Part]:
+    def _parts(self, kinds: Any, parameters: Any) -> tuple[Array, list[Part]]:
         spec = Spec(kinds, self.plan)
         found = sums_of(
             spec, parameters, self.sources, self.raws, self.norms, self.offset, slopes=True
         )
-        self.bad, parts = finished(spec, parameters, *found)
-        return parts
+        return finished(spec, parameters, *found)
 
     def renyi(self, alpha: Array) -> Array:
         """Renyi's divergence, without the log-affinity if all rows are near each other."""
@@ -213,13 +212,10 @@ class _Block(TiledRows):
             return Part(zero, zero, zero, one, one, zero, jnp.zeros(total.shape, jnp.int32))
 
         def present() -> Part:
-            kept = self.bad
-            (part,) = self._parts(("affinity",), [other])
-            self.bad = kept  # that of the branch is the same
+            _, (part,) = self._parts(("affinity",), [other])
             return part
 
-        order = jnp.broadcast_to(self._flat(alpha), (len(total), 1))[:, 0]
-        part = lax.cond(all_near(order, *masses, total), absent, present)
+        part = lax.cond(all_near(row_order(alpha), *masses, total), absent, present)
         self.asked.append(("affinity", other, part))
         return renyi_of(alpha, *masses, total, part.value)
 
