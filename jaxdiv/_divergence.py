@@ -68,6 +68,15 @@ class Claims:
     products: str | float | None = None
 
 
+def check_divergence(divergence: Any) -> None:
+    """Raise TypeError for what is no divergence object, such as a verb or a class."""
+    if not isinstance(divergence, Divergence):
+        given = getattr(divergence, "__name__", None) or repr(divergence)
+        raise TypeError(
+            f"divergence must be a divergence object such as jaxdiv.KL(), but is {given}"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Divergence(abc.ABC):
     """D(p || q) between distributions, as an object: call it as `KL()(p, q)`."""

@@ -8,7 +8,7 @@ from jax import Array
 from jax.core import Tracer
 
 from . import _checks as checks
-from ._divergence import Divergence, Separable
+from ._divergence import Divergence, Separable, check_divergence
 from ._finite import Rows, as_noun, layout, sides
 from .rows.dispatch import Implementation, choose
 from .rows.statistic import Statistic
@@ -34,6 +34,7 @@ def implementation_of(
     Raises:
         NotImplementedError: "mosaic_gpu" is asked for where there are no such kernels.
     """
+    check_divergence(divergence)
     checks.check_implementation(implementation)
     platform = _default_platform() if platform is None else platform
     found: dict[Implementation, None] = {}

@@ -143,6 +143,8 @@ def test_functions_and_units():
         (TypeError, "takes no base", (jd.Chi2(), P, Q, KEY, 4), {"base": 2}),
         (NotImplementedError, "no estimate here", (jd.SquaredEuclidean(), P, Q, KEY, 4), {}),
         (NotImplementedError, "no estimate here", (jd.Chernoff(), P, Q, KEY, 4), {}),
+        (TypeError, "but is kl_divergence", (jd.kl_divergence, P, Q, KEY, 4), {}),
+        (TypeError, "divergence must be .* but is KL$", (jd.KL, P, Q, KEY, 4), {}),
         (TypeError, "p must be a member", (jd.KL(), "normal", Q, KEY, 4), {}),
         (TypeError, "q must be a member", (jd.KL(), P, ROWS, KEY, 4), {}),
         (

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .. import _checks as checks
-from .._divergence import Divergence, Reverse, Symmetrised
+from .._divergence import Divergence, Reverse, Symmetrised, check_divergence
 from .._pytree import register, static
 from ._sources import OfFamily, OfOutcomes, Source, sources
 from ._summands import Plan, log_affinities, plan, slopes, terms
@@ -87,6 +87,7 @@ def estimate(
     ValueError or TypeError for arguments that do not fit, NotImplementedError for a divergence that
     is no function of such a mean, or a family that cannot be sampled.
     """
+    check_divergence(divergence)
     checks.check_base(base, divergence.logarithmic, type(divergence).__name__)
     found = estimated(divergence, p, q, key, num_samples, draws, control, antithetic, "auto")
     if base is None:
@@ -111,6 +112,7 @@ def estimated(
     gradient: str = "auto",
 ) -> Estimate:
     """`estimate`, whose derivative is one of several: see `gradients`."""
+    check_divergence(divergence)
     divergence.check()
     plan(divergence)
     one, other = sources(p, q)

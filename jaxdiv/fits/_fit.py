@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from .. import _finite as finite
-from .._divergence import Divergence, Reverse
+from .._divergence import Divergence, Reverse, check_divergence
 from .._f_divergences import KL
 from .._pytree import register, static
 from ..estimates import Unnormalised
@@ -94,6 +94,7 @@ def fit(
     a grid does not hold, and where a key is missing; FloatingPointError where the value becomes
     NaN; NotImplementedError for what none of these serves.
     """
+    check_divergence(divergence)
     divergence.check()
     target = adapted("target", target)
     member = _charts.start(family)
