@@ -205,7 +205,7 @@ def _spread(t: Array, order: Array) -> Array:
 
 
 class _Both(NamedTuple):
-    """Estimates from the points of either sample, and what they count."""
+    """Estimates from the points of either sample, and what their weights count."""
 
     fine: Array  # whether both count
     alone: Array  # log(S_x) / (alpha - 1)
@@ -246,7 +246,7 @@ def _alpha(t: Array, s: Array | None, alpha: Array, k: int) -> Array:
 
 @functools.partial(jax.jit, static_argnums=3)
 def renyi(t: Array, s: Array | None, alpha: Array, k: int) -> Array:
-    """Renyi's divergence from the same."""
+    """Renyi's divergence from log p/q at the points of x and, if any, log q/p at those of y."""
     if s is None:
         return _log_power(t, alpha - 1, k)
     both = _both(t, s, alpha, k)
