@@ -65,6 +65,11 @@ def rows_in_parts(count: int) -> Iterator[None]:
         _PARTS.reset(token)
 
 
+def parts() -> int:
+    """On how many devices rows may lie."""
+    return _PARTS.get()
+
+
 def row_sum(x: Array) -> Array:
     """Sum over the last axis whose rounding error grows like the cube root of its length.
 
@@ -183,6 +188,30 @@ def add_pairs(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Ar
 def negate_pair(a: tuple[Array, Array]) -> tuple[Array, Array]:
     """-(hi + lo)."""
     return -a[0], -a[1]
+
+
+def multiply_pairs(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Product of two pairs, as a pair."""
+    hi, lo = two_product(a[0], b[0])
+    return two_sum(hi, lo + (a[0] * b[1] + a[1] * b[0]))
+
+
+@jax.custom_jvp
+def mixed(rest: Array, a: Array, t: Array, b: Array, b_low: Array) -> Array:
+    """rest a + t (b + b_low), rounded once: with t = 1 - rest outside [0, 1] its parts cancel."""
+    one, low = two_diff(jnp.ones_like(rest), rest)
+    low = jnp.where(one == t, low, 0)
+    (x, x_low), (y, y_low) = two_product(rest, a), two_product(t, b)
+    hi, lo = two_sum(x, y)
+    lost = lo + ((x_low + y_low) + (t * b_low + low * b))
+    return hi + jnp.where(jnp.isfinite(lost), lost, 0)
+
+
+@mixed.defjvp
+def _(primals, tangents):
+    rest, a, t, b, _ = primals
+    by_rest, by_a, by_t, by_b, _ = tangents
+    return mixed(*primals), rest * by_a + by_rest * a + t * by_b + by_t * b
 
 
 def exp_pair(hi: Array, lo: Array) -> Array:

@@ -477,7 +477,22 @@ def test_large_orders(alpha):
     assert float32_error("HalfNormal", "renyi", p, q, alpha) <= LIMIT
 
 
-@pytest.mark.xfail(strict=True, reason="the natural parameters of the mixture are rounded")
+@pytest.mark.parametrize("alpha", [10.0, 16.3, 1000.0])
+@pytest.mark.parametrize(
+    ("name", "p", "q"),
+    [
+        ("Gamma", dict(concentration=2.5, rate=0.7), dict(concentration=2.4999, rate=0.70001)),
+        ("Normal", dict(loc=0.3, scale=1.7), dict(loc=0.3001, scale=1.7001)),
+        ("InverseGaussian", dict(loc=0.9, concentration=3.0), dict(loc=0.90002, concentration=3.0)),
+        ("Dirichlet", dict(concentration=(0.3, 2.0, 7.0)), dict(concentration=(0.3, 2.0001, 7.0))),
+        ("Rayleigh", dict(scale=1.3), dict(scale=1.3001)),
+        ("Exponential", dict(rate=0.3), dict(rate=0.29999)),
+    ],
+)
+def test_large_orders_of_members_nearby(name, p, q, alpha):
+    assert float32_error(name, "renyi", p, q, alpha) <= LIMIT
+
+
 @pytest.mark.parametrize("name", ["Normal", "Rayleigh"])
 def test_near_the_end_of_the_domain(name):
     p, q = dict(loc=0.0, scale=1.4141994), dict(loc=0.0, scale=1.0)

@@ -24,6 +24,7 @@ from .base import (
     family,
     parameter,
 )
+from .bends import mixed
 from .expectations import Support
 
 _UNIT = 0.01  # how far from 1 the length of a mean direction may be, which is divided by it
@@ -332,7 +333,8 @@ class _Tilted(ExponentialFamily):
         return other.concentration - self.concentration
 
     def at(self, other: "_Tilted", direction: Array, t: Real, rest: Real) -> "_Tilted":
-        return _Tilted(rest * self.concentration + t * other.concentration, self.half)
+        concentration = mixed(rest, self.concentration, t, other.concentration)
+        return _Tilted(concentration, self.half)
 
     def bend(self, point: "_Tilted", direction: Array, t: Real) -> Array:
         p, q, cross = self._both(), point._both(), self.half * direction

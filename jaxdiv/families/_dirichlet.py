@@ -10,7 +10,7 @@ from jax import Array
 from .. import _numerics as num
 from ._stirling import HALF_LOG_TAU, binet, log_less_digamma, trigamma
 from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
-from .bends import digamma_bend, excess, gamma_bend, lgamma_bend, products_apart
+from .bends import digamma_bend, excess, gamma_bend, lgamma_bend, mixed, products_apart
 from .expectations import Support
 
 
@@ -110,7 +110,7 @@ class Dirichlet(ExponentialFamily):
 
     def at(self, other: "Dirichlet", direction: _Direction, t: Real, rest: Real) -> "Dirichlet":
         t, rest = jnp.asarray(t)[..., None], jnp.asarray(rest)[..., None]
-        return Dirichlet(rest * self.concentration + t * other.concentration)
+        return Dirichlet(mixed(rest, self.concentration, t, other.concentration))
 
     def bend(self, point: "Dirichlet", direction: _Direction, t: Real) -> Array:
         a, b = (jnp.moveaxis(x.concentration, -1, 0) for x in (self, point))

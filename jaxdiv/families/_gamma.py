@@ -9,7 +9,7 @@ from jax import Array
 from .. import _numerics as num
 from ._powers import Law, PowerOfGamma
 from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
-from .bends import excess, gamma_bend, inverse_unit, products_apart
+from .bends import excess, gamma_bend, inverse_unit, mixed, products_apart
 
 
 class _Direction(NamedTuple):
@@ -50,8 +50,10 @@ class Gamma(PowerOfGamma, ExponentialFamily):
         return _Direction(steps[0][0], products_apart(a, steps[1], r, steps[0]), u)
 
     def at(self, other: "Gamma", direction: _Direction, t: Real, rest: Real) -> "Gamma":
-        a, b = self.concentration, other.concentration
-        return Gamma(rest * a + t * b, rest * self.rate + t * other.rate)
+        return Gamma(
+            mixed(rest, self.concentration, t, other.concentration),
+            mixed(rest, self.rate, t, other.rate),
+        )
 
     def bend(self, point: "Gamma", direction: _Direction, t: Real) -> Array:
         a, b = self.concentration, point.concentration

@@ -11,7 +11,7 @@ from jax import Array
 from .. import _numerics as num
 from ._stirling import HALF_LOG_TAU
 from .base import POSITIVE, ExponentialFamily, Number, Real, family, parameter
-from .bends import excess, exp_bend
+from .bends import excess, exp_bend, lacking, mixed, quotient
 from .expectations import POSITIVE_REALS, Support
 
 _E1_TERMS = (14, 22)  # of the series, for z <= 1
@@ -122,10 +122,15 @@ class InverseGaussian(ExponentialFamily):
     def at(
         self, other: "InverseGaussian", direction: _Direction, t: Real, rest: Real
     ) -> "InverseGaussian":
-        l = rest * self.concentration + t * other.concentration
+        l = mixed(rest, self.concentration, t, other.concentration)
         # k in units of p's: k_q / k_p = (l_q / l_p) (m_p / m_q)^2.
         ratio = other.concentration / self.concentration
-        k = rest + t * ratio * jnp.square(self.loc / other.loc)
+        by_p = ratio * jnp.square(self.loc / other.loc)
+        means = quotient(self.loc, other.loc)
+        exact = num.multiply_pairs(
+            quotient(other.concentration, self.concentration), num.multiply_pairs(means, means)
+        )
+        k = mixed(rest, jnp.ones_like(by_p), t, by_p, lacking(by_p, exact))
         fine = (k > 0) & (l > 0)
         square = jnp.where(fine, l / self.concentration / jnp.where(fine, k, 1), 1)
         loc = self.loc * jnp.sqrt(square)

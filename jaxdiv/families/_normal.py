@@ -9,7 +9,7 @@ from jax import Array, lax
 from .. import _numerics as num
 from ._stirling import HALF_LOG_TAU
 from .base import POSITIVE, REAL, ExponentialFamily, Family, Number, Real, View, family, parameter
-from .bends import excess
+from .bends import excess, lacking, mixed, quotient
 from .expectations import POSITIVE_REALS, REALS, Support
 
 
@@ -82,10 +82,13 @@ class Normal(ExponentialFamily):
 
     def at(self, other: "Normal", direction: _Direction, t: Real, rest: Real) -> "Normal":
         # Precisions are mixed linearly; in units of p's and q's, so that none overflows.
-        ratio = jnp.square(direction.scale_p / direction.scale_q)
+        s, r = direction.scale_p, direction.scale_q
+        ratio, one = jnp.square(s / r), jnp.ones_like(s)
+        low = lacking(ratio, num.multiply_pairs(*(quotient(s, r),) * 2))
         # Beside 1, what the ratio lacks of it is known to more digits.
-        far = direction.growth < -0.5
-        precision = jnp.where(far, rest + t * ratio, 1 + t * direction.growth)
+        far = (direction.growth < -0.5) | (t < 0) | (t > 1)
+        precision = mixed(rest, one, t, ratio, low)
+        precision = jnp.where(far, precision, 1 + t * direction.growth)
         fine = precision > 0
         precision = jnp.where(fine, precision, 1)
         scale = jnp.where(fine, self.scale / jnp.sqrt(precision), jnp.nan)

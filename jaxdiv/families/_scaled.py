@@ -4,13 +4,13 @@ import math
 from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from .. import _numerics as num
 from ._powers import Law, PowerOfGamma
 from ._stirling import HALF_LOG_TAU
 from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
-from .bends import excess, exp_bend, power
+from .bends import excess, exp_bend, mixed, power, quotient
 from .pair import jensen_gap
 
 _ROOT_2 = math.sqrt(2)
@@ -50,9 +50,32 @@ class OfScale(ExponentialFamily):
         ratio = power(self.scale / other.scale, self.exponent)
         far = direction.growth < -0.5
         rate = jnp.where(far, rest + t * ratio, 1 + t * direction.growth)
+        beyond = self._beyond(other, jnp.asarray(t), jnp.asarray(rest), rate)
+        rate = rate + lax.stop_gradient(beyond - rate)
         fine = rate > 0
         scale = self.scale * power(jnp.where(fine, rate, 1), -1 / self.exponent)
         return OfScale(self.shape, jnp.where(fine, scale, jnp.nan), self.exponent)
+
+    def _beyond(self, other: "OfScale", t: Array, rest: Array, rate: Array) -> Array:
+        """The rate rest + t e^u, e^u the ratio of q's and p's, where its parts cancel.
+
+        Of a power 1 or 2 the ratio is known as a pair. Of others only u is, to 1e-9 in float32:
+        with v = log(-rest / t) the rate is -rest (e^(u - v) - 1).
+        """
+        one, k = jnp.ones_like(rate), self.exponent * jnp.ones_like(rate)
+        t, rest = t * one, rest * one
+        once = quotient(self.scale, other.scale)
+        twice = num.multiply_pairs(once, once)
+        ratio = (jnp.where(k == 1, x, y) for x, y in zip(once, twice, strict=True))
+        exact = mixed(rest, one, t, *ratio)
+        out = t * rest < 0
+        a, b = jnp.where(out, jnp.abs(rest), 1), jnp.where(out, jnp.abs(t), 1)
+        hi, lo = num.log_ratio(self.scale, other.scale, self.scale - other.scale)
+        high, low = num.two_product(k, hi)
+        gap = num.add_pairs((high, low + k * lo), num.negate_pair(num.log_ratio(a, b, a - b)))
+        other_power = -rest * (num.expm1(gap[0]) + gap[1] * jnp.exp(jnp.minimum(gap[0], 80)))
+        found = jnp.where((k == 1) | (k == 2), exact, other_power)
+        return jnp.where(out & jnp.isfinite(found), found, rate)
 
     def jensen(self, other: "OfScale", alpha: Array) -> Array:
         gap = jensen_gap(self, other, self.toward(other), alpha)

@@ -18,6 +18,7 @@ from jax import Array, lax
 
 from .. import _numerics as num
 from .._tangents import all_zero
+from .base import Real
 
 Pair = tuple[Array, Array]
 
@@ -237,6 +238,25 @@ def _(primals, tangents):
     a_dot, x_dot, b_dot, y_dot = tangents
     tangent = a_dot * x[0] + a * (x_dot[0] + x_dot[1]) - b_dot * y[0] - b * (y_dot[0] + y_dot[1])
     return products_apart(*primals), tangent
+
+
+def mixed(rest: Real, a: Array, t: Real, b: Array, b_low: Array | None = None) -> Array:
+    """rest a + t b, rounded once; `b_low` is what b lacks of what it stands for."""
+    low = jnp.zeros_like(b) if b_low is None else lax.stop_gradient(b_low)
+    args = (jnp.asarray(x, b.dtype) for x in (rest, a, t))
+    rest, a, t, b, low = jnp.broadcast_arrays(*args, b, low)
+    return num.mixed(rest, a, t, b, low)
+
+
+def lacking(x: Array, pair: tuple[Array, Array]) -> Array:
+    """What a rounded number lacks of a pair."""
+    return (pair[0] - lax.stop_gradient(x)) + pair[1]
+
+
+def quotient(x: Array, y: Array) -> tuple[Array, Array]:
+    """x / y as a pair, without derivatives."""
+    x, y = lax.stop_gradient((x, y))
+    return num.divide_pair(x, jnp.zeros_like(x), y)
 
 
 @jax.custom_jvp
