@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 
@@ -19,5 +20,9 @@ def all_zero(tangents: Any) -> bool:
 def materialised(tangents: Any) -> Any:
     """The pytree with arrays of zeros for symbolic ones."""
     return jax.tree.map(
-        lambda t: jnp.zeros(t.shape, t.dtype) if _is_zero(t) else t, tangents, is_leaf=_is_zero
+        lambda t: _zeros(t.shape, t.dtype) if _is_zero(t) else t, tangents, is_leaf=_is_zero
     )
+
+
+def _zeros(shape: tuple[int, ...], dtype: Any) -> Any:
+    return np.zeros(shape, dtype) if dtype == jax.dtypes.float0 else jnp.zeros(shape, dtype)

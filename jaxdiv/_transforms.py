@@ -27,7 +27,7 @@ from ._divergence import (
     declare,
 )
 from ._f_divergences import KL, Alpha, JensenShannon, SquaredHellinger
-from ._mesh import alike
+from ._mesh import cast
 from ._pytree import static
 from ._tangents import all_zero, materialised
 
@@ -406,7 +406,7 @@ class Chernoff(Divergence):
         side_p, side_q = jax.tree.map(jax.lax.stop_gradient, rows.sides())
         still = rows.with_sides(side_p, side_q)
         same = [jnp.full((*rows.batch, 1), x, rows.dtype) for x in (0, 0.5, 1)]
-        zero, middle, one = alike(*same, *jax.tree.leaves(rows.sides()))[:3]
+        zero, middle, one = (cast(x, rows.varying()) for x in same)
 
         def bisect(_, bracket):
             low, high = bracket
@@ -426,12 +426,17 @@ class Chernoff(Divergence):
         # it needs no digits where p is near q.
         start = jnp.where(inside, best, 0.5)
         _, curvature = jax.jvp(lambda a: _slope(still, a), (start,), (one,))
-        moved = jax.tree.map(_moved, rows.sides())
+        leaves, tree = jax.tree.flatten(rows.sides())
+        numbers = [jnp.issubdtype(x.dtype, jnp.inexact) for x in leaves]
+        given = [x for x, moves in zip(leaves, numbers, strict=True) if moves]
 
-        def slope_at(side_p: "Side", side_q: "Side") -> Array:
-            return _slope(rows.with_sides(side_p, side_q), start)
+        def slope_at(*given: Array) -> Array:
+            left = iter(given)
+            full = [next(left) if m else x for x, m in zip(leaves, numbers, strict=True)]
+            return _slope(rows.with_sides(*jax.tree.unflatten(tree, full)), start)
 
-        _, up = jax.jvp(slope_at, still.sides(), moved)
+        fixed = list(map(jax.lax.stop_gradient, given))
+        _, up = jax.jvp(slope_at, fixed, list(map(_moved, given)))
         bends = inside & (curvature < 0)
         step = jnp.where(bends, up, 0) / jnp.where(bends, curvature, 1)
         alpha = jnp.clip(best - step, 0, 1)

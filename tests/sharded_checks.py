@@ -51,14 +51,14 @@ VERBS = {
 COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|all-to-all|collective-permute)[-\w]*\(")
 
 
-def small(text, rows=ROWS):
+def small(text, rows=ROWS, each=8):
     """The collectives of a compiled program, all of them sums of a few numbers a row."""
     found = COLLECTIVE.findall(text)
     for shape, what in found:
         assert what == "all-reduce", (what, shape)
         for sizes in re.findall(r"\[([\d,]*)\]", shape):
             count = int(np.prod([int(n) for n in sizes.split(",") if n], dtype=int))
-            assert count <= 8 * rows, (what, shape)
+            assert count <= each * rows, (what, shape)
     return found
 
 
@@ -83,6 +83,45 @@ def check(kind, name):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12, err_msg=f"{kind} {name}")
     text = jax.jit(sharded).lower(OTHER, *args).compile().as_text()
     assert small(text), (kind, name, "the parts are never merged")
+
+
+def check_second(kind, name):
+    """Products of the Hessian and a vector."""
+    make, args, specs = KINDS[kind]
+    dots = tuple(draw(*x.shape) for x in args)
+
+    def rows(other, *args, axis_name=None):
+        return VERBS[name](jd.Logits(other), make(*args), axis_name=axis_name)
+
+    def local(other, *args):
+        return rows(other, *args, axis_name="vocabulary")
+
+    def along(f):
+        slopes = jax.grad(lambda *x: f(OTHER, *x).sum(), range(len(args)))
+        return jax.jit(lambda *x: jax.jvp(slopes, x, dots)[1])
+
+    sharded = jax.shard_map(local, mesh=MESH, in_specs=(PART, *specs), out_specs=WHOLE)
+    found = [jax.tree.leaves(along(f)(*args)) for f in (sharded, rows)]
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10, err_msg=f"{kind} {name}")
+
+
+def check_chernoff():
+    p, q = (jax.nn.softmax(draw(ROWS, V)) for _ in range(2))
+
+    def rows(p, q, axis_name=None):
+        return jd.chernoff_information(jd.Probs(p), jd.Probs(q), axis_name=axis_name)
+
+    def local(p, q):
+        return rows(p, q, axis_name="vocabulary")
+
+    sharded = jax.shard_map(local, mesh=MESH, in_specs=(PART, PART), out_specs=WHOLE)
+    values = [
+        jax.jit(jax.value_and_grad(lambda *x, f=f: f(*x).sum(), (0, 1)))(p, q)
+        for f in (sharded, rows)
+    ]
+    for a, b in zip(*map(jax.tree.leaves, values), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
 
 
 def check_unknown_axis():
@@ -193,6 +232,66 @@ def check_mapped_heads():
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
 
 
+HEADS = {
+    "kl": jd.CATALOGUE["kl"],
+    "js": jd.CATALOGUE["js"],
+    "renyi": jd.CATALOGUE["renyi_half"],
+    "total variation": jd.CATALOGUE["total_variation"],
+}
+
+
+def check_heads_by_plain_jit():
+    """A head's weight, a teacher's logits or the rows, divided by where arrays lie."""
+    rows, size, d = 24, 1240, D
+    hidden, weight, bias, teacher = draw(rows, d), draw(d, size), draw(size), draw(rows, size)
+    labels = jnp.asarray(RNG.integers(size, size=rows))
+    # So little memory that there are several blocks of rows and tiles, the last ones ragged.
+    memory = 16 * 4 * 8 * size
+
+    def rowwise(verb):
+        def total(hidden, weight, bias, teacher):
+            q = jd.Head(hidden, weight, bias, memory=memory)
+            return verb(jd.Logits(teacher), q).sum()
+
+        return total
+
+    def weighted(entry):
+        def total(hidden, weight, bias, teacher):
+            q = jd.Head(hidden, weight, bias, memory=memory)
+            return jd.weighted_sum(entry, jd.Logits(teacher), q, jnp.ones(rows))
+
+        return total
+
+    def of_labels(hidden, weight, bias, teacher):
+        q = jd.Head(hidden, weight, bias, memory=memory)
+        return jd.cross_entropy(jd.Labels(labels), q).sum()
+
+    def of_two(hidden, weight, bias, teacher):
+        p = jd.Head(2 * hidden, weight, memory=memory)
+        return jd.kl_divergence(p, jd.Head(hidden, weight, bias, memory=memory)).sum()
+
+    losses = {name: weighted(entry) for name, entry in HEADS.items()} | {
+        "kl of rows": rowwise(jd.kl_divergence),
+        "renyi of rows": rowwise(lambda p, q: jd.renyi_divergence(p, q, 0.5)),
+        "labels": of_labels,
+        "two heads": of_two,
+    }
+    args = hidden, weight, bias, teacher
+    over_outcomes = P(), PART, P("vocabulary"), PART
+    over_rows = P("vocabulary", None), P(), P(), P("vocabulary", None)
+    for name, loss in losses.items():
+        f = jax.jit(jax.value_and_grad(loss, range(4)))
+        want = jax.tree.leaves(f(*args))
+        for specs in (over_outcomes, over_rows):
+            given = [placed(x, spec) for x, spec in zip(args, specs, strict=True)]
+            program = f.lower(*given).compile()
+            for g, w in zip(jax.tree.leaves(program(*given)), want, strict=True):
+                np.testing.assert_allclose(g, w, rtol=1e-9, atol=1e-11, err_msg=name)
+            # Gradients that are of all devices' rows, or outcomes, are summed over them.
+            sums = {over_outcomes: rows * d, over_rows: d * size + size}[specs]
+            assert small(program.as_text(), 8 * rows + sums, 1), (name, "nothing is merged")
+
+
 def check_kernels_are_not_given_divided_arrays():
     """XLA cannot divide a kernel's call: plain jit takes none where it may have to."""
 
@@ -239,11 +338,15 @@ def main(names):
     for kind in KINDS:
         for name in names:
             check(kind, name)
+    for kind, name in (("Logits", "kl"), ("Probs", "renyi_half"), ("Head", "total_variation")):
+        check_second(kind, name)
+    check_chernoff()
     check_unknown_axis()
     check_gradients_gather_nothing()
     check_plain_jit_gathers_nothing()
     check_mapped_batches()
     check_mapped_heads()
+    check_heads_by_plain_jit()
     check_kernels_are_not_given_divided_arrays()
     check_batches_gather_nothing()
 

@@ -8,7 +8,7 @@ from jax import Array
 
 from .. import _numerics as num
 from .._divergence import Separable
-from .._mesh import alike
+from .._mesh import alike, varying
 from .inline import inlined
 from .pair import Side, pair_of
 from .renyi import RENYI, mass
@@ -62,6 +62,10 @@ class Rows:
     def with_sides(self, side_p: Side, side_q: Side) -> "Rows":
         """The same rows made of other numbers."""
         return type(self)(side_p, side_q, self.implementation)
+
+    def varying(self) -> frozenset:
+        """The mesh axes along which statistics differ, inside `shard_map`."""
+        return frozenset().union(*map(varying, jax.tree.leaves(self.sides())))
 
     @property
     def batch(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ low part folded in at the end.
 """
 
 import dataclasses
+import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -225,10 +226,15 @@ def _logits_pair(side_p: Side, side_q: Side) -> tuple[_Log, _Log, tuple[Array, A
     return log_p, log_q, num.add_pairs(d, num.negate_pair(centre))
 
 
-# Traced and lowered once for all that a program wants it for.
-@jax.jit
 def pair_of(side_p: Side, side_q: Side) -> Pair:
     """The pair of two sides of equal shape and dtype."""
+    return _pair_once(side_p, side_q, parts=num.parts())
+
+
+# Traced and lowered once for all that a program wants it for.
+@functools.partial(jax.jit, static_argnames="parts")
+def _pair_once(side_p: Side, side_q: Side, *, parts: int) -> Pair:
+    del parts  # another number is another trace
     return _pair(side_p, side_q)
 
 

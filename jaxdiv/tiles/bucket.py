@@ -19,7 +19,7 @@ from .product import contract
 from .rule import moving_of, sweep_of, whole
 from .sources import Source, TopKSource, places
 from .statistics import over_rows
-from .sweep import Window
+from .window import Window
 
 
 @functools.partial(jax.jit, static_argnames=("form", "shards"))
@@ -86,7 +86,8 @@ def _merged(plan: Plan, source: Source, indices: Array, offset: Array) -> tuple[
         top = jnp.where(top > -jnp.inf, top, 0)
         return picked, top, num.row_sum(jnp.exp(raw - top[:, None]))
 
-    picked, top, total = over_rows(some, plan, source, indices)
+    with num.rows_in_parts(plan.parts):
+        picked, top, total = over_rows(some, plan, source, indices)
     if plan.axis_name is not None:
         whole = lax.pmax(top, plan.axis_name)
         picked, total = lax.psum((picked, total * jnp.exp(top - whole)), plan.axis_name)

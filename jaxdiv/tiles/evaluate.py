@@ -12,7 +12,6 @@ from jax import Array, lax
 from .._divergence import Divergence
 from .._finite import Labels, Layout, Logits, LogProbs, Noun, Probs, layout, side
 from .._heads import Head, TopK
-from .._transforms import Chernoff
 from .plan import Plan, plan
 from .rows import TiledRows
 from .sources import ArraySource, HeadSource, LabelsSource, Source, TopKSource
@@ -181,12 +180,6 @@ def evaluate(
         raise NotImplementedError(
             f'implementation="{implementation}" is not available for Head, TopK and axis_name, '
             'which have one path: leave it "auto"'
-        )
-    if isinstance(divergence, Chernoff):
-        raise NotImplementedError(
-            "Chernoff information of a Head, a TopK or sharded outcomes is not available: its "
-            "search for alpha reads values that are being traced. For one alpha take "
-            "renyi_divergence, whose sum is exp((alpha - 1) D)"
         )
     shards = shards_of(axis_name)
     form = layout({"p": p, "q": q}, axis, where, shards.count)

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .window import Cuts, parts_of
+
 DEFAULT = 2**29  # bytes
 # Arrays that are alive at once, of the size of all logits of some rows and of a tile of logits of
 # all rows: as compiled for a GPU, with a margin.
@@ -20,7 +22,10 @@ _CPU_NUMBERS, _CPU_ROWS = 2**22, 64
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Forward, all outcomes of `rows` rows at a time; backward, `tile` outcomes of all rows."""
+    """Forward, all outcomes of `rows` rows at a time; backward, `tile` outcomes of all rows.
+
+    Under plain `jit` rows and outcomes may lie in so many parts on as many devices.
+    """
 
     count: int
     size: int
@@ -29,6 +34,18 @@ class Plan:
     axis_name: Any = None
     shards: int = 1
     dtype: Any = jnp.float32
+    row_parts: int = 1
+    parts: int = 1
+
+    @property
+    def blocks(self) -> Cuts:
+        """The rows, some at a time."""
+        return Cuts(self.count, self.rows, self.row_parts)
+
+    @property
+    def outcomes(self) -> Cuts:
+        """The outcomes, some at a time."""
+        return Cuts(self.size, self.tile, self.parts)
 
 
 def plan(
@@ -53,8 +70,14 @@ def plan(
     most = budget // row
     if memory is None and jax.default_backend() == "cpu":
         most = min(most, max(_CPU_NUMBERS // size, _CPU_ROWS))
-    rows, tile = _part(count, most), _part(size, budget // column)
-    return Plan(count, size, rows, tile, axis_name, shards, jnp.dtype(dtype))
+    (rows, row_parts), (tile, parts) = _parted(count, most), _parted(size, budget // column)
+    return Plan(count, size, rows, tile, axis_name, shards, jnp.dtype(dtype), row_parts, parts)
+
+
+def _parted(whole: int, most: int) -> tuple[int, int]:
+    """How many at a time, and of how many parts as many each."""
+    parts = parts_of(whole)
+    return parts * _part(whole // parts, max(1, most // parts)), parts
 
 
 def _part(whole: int, most: int) -> int:

@@ -1,7 +1,7 @@
 """What a divergence may ask of rows that are never whole: the same as of `Rows`."""
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jax import Array
 
 from .._divergence import Claims, Edge, Reverse, Separable, declare
 from .._f_divergences import Alpha
+from .._mesh import varying
 from ..rows.pair import Pair
 from ..rows.renyi import other_order, renyi_of
 from .plan import Plan
@@ -42,6 +43,13 @@ class _Alone(Separable):
         raise NotImplementedError("a mass, not a divergence")
 
 
+class Placed(NamedTuple):
+    """A source and the place of its first outcome among all."""
+
+    source: Source
+    offset: Array
+
+
 class TiledRows:
     """Two sources of the same outcomes; every statistic has the batch shape."""
 
@@ -50,6 +58,22 @@ class TiledRows:
         self.plan, self.offset = plan, offset
         self.batch, self.dtype = batch, plan.dtype
         self.implementation = "auto"
+
+    def sides(self) -> tuple["Placed", "Placed"]:
+        """Both sources, with all that is traced."""
+        p, q = self.sources
+        return Placed(p, self.offset), Placed(q, self.offset)
+
+    def with_sides(self, side_p: "Placed", side_q: "Placed") -> "TiledRows":
+        """The same rows made of other numbers."""
+        p, q = side_p.source, side_q.source
+        return TiledRows(p, q, self.plan, self.batch, side_p.offset)
+
+    def varying(self) -> frozenset:
+        """The mesh axes along which statistics differ, inside `shard_map`."""
+        axes = frozenset().union(*map(varying, jax.tree.leaves(self.sources)))
+        name = self.plan.axis_name
+        return axes - set(name if isinstance(name, tuple) else (name,))
 
     def _find(self, *requests: tuple[str, Any]) -> list[Array]:
         kinds, parameters = zip(*requests, strict=True)

@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array, lax
 
 from .. import _numerics as num
+from .._mesh import tangents_of
 from ..rows.pair import Pair, Side, pair_of
 from ..rows.rule import contract as contract_trusted
 from ..rows.rule import entries, partials
@@ -21,12 +22,13 @@ from .plan import Plan
 from .product import contract
 from .sources import WHOLE, Source
 from .statistics import Known, Norm, Part, Spec, acting, affinity, both_rows, forward, normalised
-from .sweep import Window, sweep
+from .sweep import sweep
+from .window import Window
 
 
 def sweep_of(plan: Plan, function: Any, args: Any, axes: Any) -> Any:
     """A sweep over the tiles of a plan, its sums added up over the shards."""
-    found = sweep(function, args, axes, size=plan.size, tile=plan.tile)
+    found = sweep(function, args, axes, plan.outcomes)
     return found if plan.axis_name is None else lax.psum(found, plan.axis_name)
 
 
@@ -268,7 +270,8 @@ def _known_jvp(spec: Spec, primals: Any, tangents: Any) -> tuple[Known, Known]:
             of_p, of_q = alpha_dot, -alpha_dot
         nowhere: Any = np.zeros(part.where.shape, jax.dtypes.float0)
         parts.append(Part(value, of_p, of_q, zero, zero, zero, nowhere))
-    return known, Known(tuple(norm_dots), jnp.zeros_like(known.bad), parts)  # type: ignore
+    moved = Known(tuple(norm_dots), jnp.zeros_like(known.bad), parts)  # type: ignore
+    return known, tangents_of(known, moved)
 
 
 _known.defjvp(_known_jvp, symbolic_zeros=True)

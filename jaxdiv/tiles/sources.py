@@ -14,7 +14,7 @@ from jax import Array
 
 from .._pytree import register, static
 from .product import product
-from .sweep import Window
+from .window import Window
 
 WHOLE = -1
 
@@ -171,8 +171,7 @@ class TopKSource:
 
 def places(indices: Array, offset: Array, window: Window) -> tuple[Array, Array]:
     """Where outcomes lie in a window, and whether they do."""
-    place = indices.astype(jnp.int32) - offset - window.start
-    return place, (place >= 0) & (place < window.size)
+    return window.find(indices.astype(jnp.int32) - offset)
 
 
 Source = HeadSource | ArraySource | LabelsSource | TopKSource

@@ -25,7 +25,7 @@ from ..rows.pair import Pair, Side, pair_of
 from ..rows.rule import entries, partials
 from .plan import Plan
 from .sources import Source
-from .sweep import Window
+from .window import Window
 
 # A factor of infinite derivatives, applied twice: a zero cotangent stays zero.
 _STEEP = {False: 2.0**100, True: 2.0**1000}
@@ -259,40 +259,21 @@ def has_rows(x: Any, plan: Plan) -> list[bool]:
 
 def over_rows(function: Any, plan: Plan, *operands: Any) -> Any:
     """function(*operands) of a few rows at a time; its results have rows in front."""
-    if plan.rows >= plan.count:
+    if plan.blocks.whole:
         return function(*operands)
     flags = [flag for x in operands for flag in has_rows(x, plan)]
     split, join = _split(list(operands), flags)
 
-    def some(start: Array) -> Any:
-        mine = [lax.dynamic_slice_in_dim(x, start, plan.rows) for x in split.mine]
-        return function(*join(Rowwise(mine, split.shared)))
+    def some(i: Array) -> Any:
+        window = plan.blocks.window(i)
+        return function(*join(Rowwise([window.cut(x, 0) for x in split.mine], split.shared)))
 
-    starts, _ = blocks(plan)
-    return joined_rows(lax.map(some, jnp.asarray(starts)), plan)
-
-
-def blocks(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
-    """The first row of each block, and its first row that no block had before."""
-    first = np.arange(-(-plan.count // plan.rows)) * plan.rows
-    # The last block begins early enough to be whole.
-    starts = np.minimum(first, plan.count - plan.rows)
-    return starts.astype(np.int32), first.astype(np.int32)
+    return joined_rows(lax.map(some, jnp.arange(len(plan.blocks), dtype=jnp.int32)), plan)
 
 
 def joined_rows(found: Any, plan: Plan) -> Any:
     """What was found of blocks of rows, as of all of them."""
-    starts, _ = blocks(plan)
-    row = np.arange(plan.count)
-    block = row // plan.rows
-    place = (block * plan.rows + row - starts[block]).astype(np.int32)
-    whole = plan.count % plan.rows == 0
-
-    def joined(x: Array) -> Array:
-        flat = x.reshape(-1, *x.shape[2:])
-        return flat if whole else flat[jnp.asarray(place)]
-
-    return jax.tree.map(joined, found)
+    return jax.tree.map(plan.blocks.joined, found)
 
 
 def normalisers(sources: Any, raws: Any, plan: Plan) -> tuple[Norm | None, Norm | None]:
@@ -390,11 +371,12 @@ def forward(
         norms = normalisers((p, q), both, plan)
         return norms, sums_of(spec, parameters, (p, q), both, norms, offset, slopes)
 
-    if plan.axis_name is None:
-        norms, (wrong, found) = over_rows(at_once, plan, parameters, p, q)
-    else:
-        norms = _merged(over_rows(ends, plan, p, q), plan)
-        wrong, found = over_rows(sums, plan, parameters, p, q, norms)
+    with num.rows_in_parts(plan.parts):
+        if plan.axis_name is None:
+            norms, (wrong, found) = over_rows(at_once, plan, parameters, p, q)
+        else:
+            norms = _merged(over_rows(ends, plan, p, q), plan)
+            wrong, found = over_rows(sums, plan, parameters, p, q, norms)
     bad, parts = finished(spec, parameters, wrong, found)
     return Known(norms, bad.astype(plan.dtype), parts)
 

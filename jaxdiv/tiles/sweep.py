@@ -11,7 +11,7 @@ additions to an array of its whole size.
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,32 +19,21 @@ from jax import Array, lax
 from jax.extend.core import Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
+from .. import _numerics as num
 from .._mesh import alike
+from .window import Cuts, Window
 
 Axis = int | None
 
 
-class Window(NamedTuple):
-    """Where a tile lies: its first outcome, its length, and which outcomes no tile had before."""
-
-    start: Array | int
-    size: int
-    fresh: Array | None
-
-    def indices(self) -> Array:
-        """The places of its outcomes."""
-        return self.start + lax.iota(jnp.int32, self.size)
-
-
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """The number of outcomes, of those in a tile, and the axis of each argument and result.
+    """The tiles, and the axis of each argument and result that has the outcomes.
 
     An argument without one is given whole, a result without one is a sum.
     """
 
-    size: int
-    tile: int
+    cuts: Cuts
     arguments: tuple[Axis, ...]
     results: tuple[Axis, ...]
 
@@ -77,7 +66,7 @@ sweep_p.multiple_results = True
 define(sweep_p)
 
 
-def sweep(function: Callable[..., Any], args: Any, axes: Any, *, size: int, tile: int) -> Any:
+def sweep(function: Callable[..., Any], args: Any, axes: Any, cuts: Cuts) -> Any:
     """The sum over tiles of function(window, args), a pytree of arrays.
 
     `axes` has the structure of `args` and says of each array which axis has the outcomes, or -1.
@@ -93,38 +82,25 @@ def sweep(function: Callable[..., Any], args: Any, axes: Any, *, size: int, tile
         results, structure = jax.tree.flatten(function(window, jax.tree.unflatten(tree, leaves)))
         return results
 
-    found = _sweep(flat, leaves, size, min(tile, size), places)
+    found = _sweep(flat, leaves, cuts, places)
     return jax.tree.unflatten(structure, found)
 
 
 def _sweep(
     function: Callable[..., list[Array]],
     args: Sequence[Any],
-    size: int,
-    tile: int,
+    cuts: Cuts,
     axes: Sequence[Axis],
     results: Sequence[Axis] | None = None,
 ) -> list[Array]:
-    form = Form(size, tile, tuple(axes), () if results is None else tuple(results))
+    form = Form(cuts, tuple(axes), () if results is None else tuple(results))
     return bind(
         sweep_p, functools.partial(_run, function, form), args, function=function, form=form
     )
 
 
-def _window(form: Form, i: Array | int) -> Window:
-    if form.tile == form.size:
-        return Window(0, form.size, None)
-    start = jnp.minimum(i * form.tile, form.size - form.tile)
-    if form.size % form.tile == 0:
-        return Window(start, form.tile, None)
-    # The last tile begins early enough to be whole; what it shares with the one before counts once.
-    return Window(start, form.tile, start + lax.iota(jnp.int32, form.tile) >= i * form.tile)
-
-
 def _cut(x: Array, axis: Axis, window: Window) -> Array:
-    if axis is None or x.shape[axis] == window.size:
-        return x
-    return lax.dynamic_slice_in_dim(x, window.start, window.size, axis)
+    return x if axis is None else window.cut(x, axis)
 
 
 def _fresh(window: Window, x: Array, axis: int) -> Array:
@@ -138,11 +114,12 @@ def _wide(x: Array) -> Array:
 
 def _run(function: Callable[..., list[Array]], form: Form, *args: Array) -> list[Array]:
     def found(i: Array | int) -> tuple[Window, list[Array]]:
-        window = _window(form, i)
+        window = form.cuts.window(i)
         cuts = [_cut(x, axis, window) for x, axis in zip(args, form.arguments, strict=True)]
-        return window, function(window, *cuts)
+        with num.rows_in_parts(form.cuts.parts):
+            return window, function(window, *cuts)
 
-    if form.tile == form.size:
+    if form.cuts.whole:
         return found(0)[1]
     shapes = jax.eval_shape(lambda *args: found(0)[1], *args)
     axes = form.results or (None,) * len(shapes)
@@ -156,20 +133,20 @@ def _run(function: Callable[..., list[Array]], form: Form, *args: Array) -> list
                 continue
             if window.fresh is not None:
                 part = jnp.where(_fresh(window, part, axis), part, _cut(total, axis, window))
-            news.append(lax.dynamic_update_slice_in_dim(total, part, window.start, axis))
+            news.append(window.put(total, part, axis))
         return news
 
     def empty(shape: jax.ShapeDtypeStruct, axis: Axis) -> Array:
         if axis is None:
             return _wide(jnp.zeros(shape.shape, shape.dtype))
         whole = list(shape.shape)
-        whole[axis] = form.size
+        whole[axis] = form.cuts.size
         return jnp.zeros(whole, shape.dtype)
 
     # Low precision is added up in float32.
     start = [empty(s, axis) for s, axis in zip(shapes, axes, strict=True)]
     start = alike(*args, *start)[len(args) :]
-    totals = lax.fori_loop(0, -(-form.size // form.tile), step, start)
+    totals = lax.fori_loop(0, len(form.cuts), step, start)
     return [x.astype(s.dtype) for x, s in zip(totals, shapes, strict=True)]
 
 
@@ -193,7 +170,7 @@ def _jvp(primals, tangents, *, function, form, program):
 
     args = [*primals, *(tangents[i] for i in moved)]
     axes = [*form.arguments, *(form.arguments[i] for i in moved)]
-    return results, _sweep(along, args, form.size, form.tile, axes, form.results)
+    return results, _sweep(along, args, form.cuts, axes, form.results)
 
 
 def _transpose(cotangents, *args, function, form, program):
@@ -236,7 +213,7 @@ def _transpose(cotangents, *args, function, form, program):
     given = [*(args[i] for i in known), *(cotangents[j] for j in live)]
     axes = [*(form.arguments[i] for i in known), *(of_results[j] for j in live)]
     into = [form.arguments[i] for i in linear]
-    for i, x in zip(linear, _sweep(back, given, form.size, form.tile, axes, into), strict=True):
+    for i, x in zip(linear, _sweep(back, given, form.cuts, axes, into), strict=True):
         results[i] = x
     return results
 
@@ -252,7 +229,7 @@ def _batch(args, dims, *, function, form, program):
 
     axes = [None if a is None else a + m for a, m in zip(form.arguments, mapped, strict=True)]
     into = [None if a is None else a + 1 for a in form.results] if form.results else None
-    results = _sweep(every, args, form.size, form.tile, axes, into)
+    results = _sweep(every, args, form.cuts, axes, into)
     return results, [0] * len(results)
 
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .. import _checks as checks
+from .. import _numerics as num
 from .._divergence import Divergence, Separable
 from .._f_divergences import Alpha
 from .._finite import Layout, Noun, Weighted, as_noun, layout
@@ -37,7 +38,6 @@ from .statistics import (
     Part,
     Spec,
     acting,
-    blocks,
     both_rows,
     finished,
     has_rows,
@@ -46,7 +46,7 @@ from .statistics import (
     normalisers,
     sums_of,
 )
-from .sweep import Window
+from .window import Window
 
 
 def weighted(
@@ -306,28 +306,29 @@ def _found(
         for m, s, fs in zip(moving, sources, flags, strict=True)
     ]
 
-    def block(totals: Any, start: Array | int, first: Array | int) -> Any:
+    def block(totals: Any, i: Array | int) -> Any:
+        lines = plan.blocks.window(i)
+
         def cut(x: Any) -> Any:
             leaves, tree = jax.tree.flatten(x)
             found = [
-                lax.dynamic_slice_in_dim(leaf, start, plan.rows)
-                if mine and plan.rows < plan.count
-                else leaf
+                lines.cut(leaf, 0) if mine else leaf
                 for leaf, mine in zip(leaves, has_rows(x, plan), strict=True)
             ]
             return jax.tree.unflatten(tree, found)
 
         here, d, w = (cut(p), cut(q)), cut(divergence), cut(weights)
         # Of rows in two blocks the first counts.
-        w = jnp.where(start + lax.iota(jnp.int32, plan.rows) >= first, w, 0)
+        w = w if lines.fresh is None else jnp.where(lines.fresh, w, 0)
         raws, backs = zip(
             *(_with_gradient(s, m, window) for s, m in zip(here, moving, strict=True)), strict=True
         )
         alone = [x.shape[0] for x in raws]
         raws = both_rows(*raws)
-        rows = _Block(here, raws, plan, offset)
-        values = d.evaluate(rows)  # type: ignore
-        slopes = rows.slopes(d, w)
+        with num.rows_in_parts(plan.parts):
+            rows = _Block(here, raws, plan, offset)
+            values = d.evaluate(rows)  # type: ignore
+            slopes = rows.slopes(d, w)
         of_rows, news = [], []
         for m, back, slope, own, fs, total in zip(
             moving, backs, slopes, alone, flags, totals, strict=True
@@ -344,11 +345,11 @@ def _found(
             news.append([x for x, f in zip(found, fs, strict=True) if not f])
         return news, (values, of_rows)
 
-    if plan.rows >= plan.count:
-        totals, (values, of_rows) = block(totals, 0, 0)
+    if plan.blocks.whole:
+        totals, (values, of_rows) = block(totals, 0)
     else:
-        given = map(jnp.asarray, blocks(plan))
-        totals, stacked = lax.scan(lambda t, x: block(t, *x), totals, tuple(given))
+        numbers = jnp.arange(len(plan.blocks), dtype=jnp.int32)
+        totals, stacked = lax.scan(block, totals, numbers)
         values, of_rows = joined_rows(stacked, plan)
     slopes = []
     for m, s, fs, mine, total in zip(moving, sources, flags, of_rows, totals, strict=True):
@@ -413,18 +414,18 @@ def _is_factor(source: Source, name: str) -> bool:
 def _by_weight(source: HeadSource, by_x: Array, total: Array | None, plan: Plan) -> Array:
     """The total and the gradient by the weight, a tile of outcomes at a time."""
     assert total is not None
-    if plan.tile >= plan.size:
+    if plan.outcomes.whole:
         return total + product_into(source.hidden, by_x, (0, 0), source.dtype)
 
     def step(i: Array, total: Array) -> Array:
-        start = jnp.minimum(i * plan.tile, plan.size - plan.tile)
-        part = lax.dynamic_slice_in_dim(by_x, start, plan.tile, 1)
-        fresh = start + lax.iota(jnp.int32, plan.tile) >= i * plan.tile
-        part = product_into(source.hidden, jnp.where(fresh[None], part, 0), (0, 0), source.dtype)
-        part = part + lax.dynamic_slice_in_dim(total, start, plan.tile, 1)
-        return lax.dynamic_update_slice_in_dim(total, part, start, 1)
+        window = plan.outcomes.window(i)
+        part = window.cut(by_x, 1)
+        if window.fresh is not None:
+            part = jnp.where(window.fresh[None], part, 0)
+        part = product_into(source.hidden, part, (0, 0), source.dtype)
+        return window.put(total, part + window.cut(total, 1), 1)
 
-    return lax.fori_loop(0, -(-plan.size // plan.tile), step, total)
+    return lax.fori_loop(0, len(plan.outcomes), step, total)
 
 
 def _plain_found(
