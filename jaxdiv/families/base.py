@@ -212,8 +212,12 @@ class Family(Expectations, abc.ABC):
         """Whether every parameter is inside its domain, per member of the batch."""
         every: Any = jnp.asarray(True)
         for field, value in given(self):
-            inside = field.metadata["domain"].inside(value)
-            every &= jnp.all(inside, axis=tuple(range(-field.metadata["event_ndim"], 0)))
+            domain = field.metadata["domain"]
+            axes = tuple(range(-field.metadata["event_ndim"], 0))
+            if domain is REAL and axes:  # a reduction of numbers, faster than one of truths
+                every &= domain.inside(jnp.max(jnp.abs(value), axis=axes, initial=0.0))
+            else:
+                every &= jnp.all(domain.inside(value), axis=axes)
         return every
 
 
