@@ -509,16 +509,27 @@ def test_scales_far_apart(alpha):
         assert got == (math.inf if want > 1e38 else pytest.approx(float(want), rel=64 * 2.0**-23))
 
 
-@pytest.mark.xfail(strict=True, reason="a ratio of natural parameters overflows")
 @pytest.mark.parametrize(
     ("name", "verb", "p", "q"),
     [
         ("Exponential", "squared_hellinger", dict(rate=1e-20), dict(rate=1e20)),
-        ("Normal", "bhattacharyya", dict(loc=2e13, scale=3.0), dict(loc=4e24, scale=2e-19)),
+        ("Exponential", "bhattacharyya", dict(rate=1e20), dict(rate=1e-20)),
+        (
+            "Gamma", "bhattacharyya",
+            dict(concentration=2.5, rate=1e-20), dict(concentration=40.0, rate=1e20),
+        ),
+        ("Normal", "bhattacharyya", dict(loc=2.0, scale=3.0), dict(loc=-4.0, scale=2e-19)),
+        ("Normal", "bhattacharyya", dict(loc=2e10, scale=1e-18), dict(loc=-4.0, scale=2e10)),
     ],
-)
+)  # fmt: skip
 def test_members_far_apart(name, verb, p, q):
+    """Ratios of natural parameters overflow."""
     assert float32_error(name, verb, p, q) <= LIMIT
+
+
+def test_a_value_beyond_the_dtype_is_infinite():
+    p, q = f.Normal(2e13, 3.0), f.Normal(4e24, 2e-19)
+    assert jd.bhattacharyya_distance(p, q) == jnp.inf
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.99, 0.9999, 1 - 2.0**-24, 1 + 2.0**-23, 1.0001, 1.01])

@@ -9,7 +9,7 @@ from jax import Array
 from .. import _numerics as num
 from ._powers import Law, PowerOfGamma
 from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
-from .bends import excess, gamma_bend, inverse_unit, mixed, products_apart
+from .bends import excess, gamma_bend, gap_of_rates, inverse_unit, mixed, products_apart
 
 
 class _Direction(NamedTuple):
@@ -54,6 +54,12 @@ class Gamma(PowerOfGamma, ExponentialFamily):
             mixed(rest, self.concentration, t, other.concentration),
             mixed(rest, self.rate, t, other.rate),
         )
+
+    def nearer(self, other: "Gamma", alpha: Array) -> tuple["Gamma", Array]:
+        hi, lo = num.log_ratio(other.rate, self.rate, other.rate - self.rate)
+        a, b = self.concentration, other.concentration
+        apart, _, far = gap_of_rates(hi + lo, alpha, a, b)
+        return Gamma(b, jnp.where(far, self.rate, other.rate)), jnp.where(far, apart, 0)
 
     def bend(self, point: "Gamma", direction: _Direction, t: Real) -> Array:
         a, b = self.concentration, point.concentration

@@ -9,7 +9,7 @@ from jax import Array, lax
 from .. import _numerics as num
 from ._stirling import HALF_LOG_TAU
 from .base import POSITIVE, REAL, ExponentialFamily, Family, Number, Real, View, family, parameter
-from .bends import excess, lacking, mixed, quotient
+from .bends import excess, gap_of_rates, lacking, mixed, quotient
 from .expectations import POSITIVE_REALS, REALS, Support
 
 
@@ -94,6 +94,17 @@ class Normal(ExponentialFamily):
         scale = jnp.where(fine, self.scale / jnp.sqrt(precision), jnp.nan)
         loc = self.loc + t * (ratio / precision) * (other.loc - self.loc)
         return type(self)(loc, scale)
+
+    def nearer(self, other: "Normal", alpha: Array) -> tuple["Normal", Array]:
+        s, r = self.scale, other.scale
+        hi, lo = num.log_ratio(s, r, s - r)
+        half = jnp.full_like(s, 0.5)
+        of_scales, mixed, far = gap_of_rates(2 * (hi + lo), alpha, half, half)
+        # (m_q - m_p)^2 / 2 over alpha s_q^2 + (1 - alpha) s_p^2
+        shift = (other.loc - self.loc) / jnp.maximum(s, r)
+        apart = of_scales + jnp.square(jnp.where(far, shift, 0)) / (2 * mixed)
+        loc, scale = (jnp.where(far, *x) for x in ((self.loc, other.loc), (s, r)))
+        return type(self)(loc, scale), jnp.where(far, apart, 0)
 
     def squared_fisher_rao(self, other: "Normal") -> Array:
         # The half-plane of (loc / sqrt 2, scale) is hyperbolic, twice as large:

@@ -10,7 +10,7 @@ from .. import _numerics as num
 from ._powers import Law, PowerOfGamma
 from ._stirling import HALF_LOG_TAU
 from .base import POSITIVE, ExponentialFamily, Family, Number, Real, View, family, parameter
-from .bends import excess, exp_bend, mixed, power, quotient
+from .bends import excess, exp_bend, gap_of_rates, mixed, power, quotient
 from .pair import jensen_gap
 
 _ROOT_2 = math.sqrt(2)
@@ -104,15 +104,9 @@ def far_gap(u: Array, shape: Array, alpha: Array, near: Array) -> Array:
 
     [log(alpha + (1 - alpha) e^u) - (1 - alpha) u] / (alpha (1 - alpha)), times the shape.
     """
-    beta, size = 1 - alpha, jnp.abs(u)
-    least = jnp.exp(-size)
-    far = (size > 60) & (jnp.minimum(jnp.abs(alpha), jnp.abs(beta)) > least)
-    up = u > 0
-    mixed = jnp.where(up, alpha * least + beta, alpha + beta * least)
-    fine = far & (mixed > 0)
-    log = jnp.log(jnp.where(fine, mixed, 1)) + jnp.where(up, alpha, beta) * size
-    value = shape * (log / jnp.where(far, alpha * beta, 1))
-    value = jnp.where(fine, value, jnp.where(far, jnp.inf, near))
+    size = jnp.abs(u)
+    afar, _, far = gap_of_rates(u, alpha, shape, shape)
+    value = jnp.where(far, afar, near)
     # KL at one end of the orders, and the other KL.
     end = (size > 60) & ((alpha == 1) | (alpha == 0))
     steep = exp_bend(jnp.where(end, jnp.where(alpha == 1, u, -u), 0))

@@ -257,6 +257,14 @@ class ExponentialFamily(Family):
     def at(self, other: Any, direction: Direction, t: Real, rest: Real) -> Any:
         """The member at rest theta + t eta, rest = 1 - t; NaN outside A's domain."""
 
+    def nearer(self, other: Any, alpha: Array) -> tuple[Any, Array | float]:
+        """A member near enough for ratios of parameters, and what the other one adds to the gap.
+
+        The gap is that of `Pair.jensen`.
+        """
+        del alpha
+        return other, 0.0
+
     @abc.abstractmethod
     def bend(self, point: Any, direction: Direction, t: Real) -> Array:
         """[A(theta + t d) - A(theta) - t <d, grad A(theta)>] / t^2, t^-2 KL(self || point).

@@ -248,6 +248,22 @@ def mixed(rest: Real, a: Array, t: Real, b: Array, b_low: Array | None = None) -
     return num.mixed(rest, a, t, b, low)
 
 
+def gap_of_rates(u: Array, alpha: Array, p: Array, q: Array) -> tuple[Array, Array, Array]:
+    """How much of a Jensen gap is due to rates 1 and e^u of gamma distributions of shapes p and q.
+
+    With b = 1 - alpha, [log(alpha + b e^u) (alpha p + b q) - b u q] / (alpha b); the sum in the
+    logarithm over the larger rate; and where both are right: for |u| > 60, but at the orders 0, 1.
+    """
+    beta, size = 1 - alpha, jnp.abs(u)
+    least, up = jnp.exp(-size), u > 0
+    far = (size > 60) & (jnp.minimum(jnp.abs(alpha), jnp.abs(beta)) > least)
+    mixed = jnp.where(up, alpha * least + beta, alpha + beta * least)
+    fine = far & (mixed > 0)
+    mixed = jnp.where(fine, mixed, 1)
+    total = jnp.log(mixed) * (alpha * p + beta * q) + jnp.where(up, alpha * p, beta * q) * size
+    return jnp.where(fine, total / jnp.where(far, alpha * beta, 1), jnp.inf), mixed, far
+
+
 def lacking(x: Array, pair: tuple[Array, Array]) -> Array:
     """What a rounded number lacks of a pair."""
     return (pair[0] - lax.stop_gradient(x)) + pair[1]

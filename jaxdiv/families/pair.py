@@ -141,7 +141,8 @@ class Pair:
         if type(p).jensen is not Family.jensen:
             gap = p.jensen(q, alpha)
         else:
-            gap = jensen_gap(p, q, p.toward(q), alpha)
+            nearer, apart = p.nearer(q, alpha)
+            gap = jensen_gap(p, nearer, p.toward(nearer), alpha) + apart
         same = self._same_map(*views)
         return gap if same is True else jnp.where(same, gap, jnp.nan)
 
