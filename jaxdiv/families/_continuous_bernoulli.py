@@ -90,9 +90,14 @@ def _bend(a: Array, b: Array, d: Array, t: Array) -> Array:
     x, y = jnp.where(large, a, 1), jnp.where(large, b, 1)
     length = jnp.where(large, step, 0)
     c = jnp.exp(-x) / (1 - jnp.exp(-x))
-    over = num.expm1_over(-length)
-    fall = jnp.square(over) * c * c * _log1p_bend(c * over * length)
-    fall = fall + c * num.expm1_bend(-length)
+    # c times (e^-step - 1) / -step and its bend; where e^-step may overflow, from c e^-step.
+    steep = length < -20
+    gentle, long = jnp.where(steep, 0, length), jnp.where(steep, length, 1)
+    whole = jnp.exp(-y) / (1 - jnp.exp(-x))
+    over = jnp.where(steep, (c - whole) / long, c * num.expm1_over(-gentle))
+    bent = (whole - c * (1 - long)) / jnp.square(long)
+    fall = jnp.square(over) * _log1p_bend(over * length)
+    fall = fall + jnp.where(steep, bent, c * num.expm1_bend(-gentle))
     apart = excess(jnp.where(large, d, 0) / x, t, y / x) - jnp.square(d) * fall
     safe = jnp.where(near | large, 1, t)
     far = (_even(b) - _even(a) - step * _slope(a)) / jnp.square(safe)

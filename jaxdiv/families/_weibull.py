@@ -18,8 +18,8 @@ from .pair import Pair, jensen_gap
 _EULER = 0.5772156649015329
 
 
-def _powers(growth: Array, shift: Array) -> Array:
-    """KL of Weibull distributions, r - 1 = `growth` and s = `shift`.
+def _powers(ratio: Array, growth: Array, shift: Array) -> Array:
+    """KL of Weibull distributions, r = `ratio`, r - 1 = `growth` and s = `shift`.
 
     p's x is l E^(1/k) of an exponential variable E, so that (x / l_q)^k_q = e^s E^r with
     r = k_q / k_p and s = k_q log(l_p / l_q), and KL = e^s Gamma(1 + r) - 1 - s - log r + c (r - 1)
@@ -27,9 +27,9 @@ def _powers(growth: Array, shift: Array) -> Array:
     (e^w - 1 - w) + [log Gamma(r) + c (r - 1)], the bend of log Gamma from 1. Both are at least 0.
     """
     one = jnp.ones_like(growth)
-    log_gamma = lgamma_bend(2 * one, 2 + growth, growth) + (1 - _EULER) * growth
+    log_gamma = lgamma_bend(2 * one, 1 + ratio, growth) + (1 - _EULER) * growth
     w = shift + log_gamma
-    return exp_bend(w) + lgamma_bend(one, 1 + growth, growth)
+    return exp_bend(w) + lgamma_bend(one, ratio, growth)
 
 
 @family
@@ -55,7 +55,7 @@ class Weibull(PowerOfGamma, Family):
     def kl(self, other: "Weibull") -> Array:
         k, l = self.concentration, other.concentration
         hi, lo = num.log_ratio(self.scale, other.scale, self.scale - other.scale)
-        return _powers((l - k) / k, l * hi + l * lo)
+        return _powers(l / k, (l - k) / k, l * hi + l * lo)
 
 
 @family
@@ -107,7 +107,7 @@ class Gumbel(Family):
 
     def kl(self, other: "Gumbel") -> Array:
         growth = (self.scale - other.scale) / other.scale
-        return _powers(growth, (other.loc - self.loc) / other.scale)
+        return _powers(self.scale / other.scale, growth, (other.loc - self.loc) / other.scale)
 
 
 @family

@@ -252,11 +252,11 @@ def gap_of_rates(u: Array, alpha: Array, p: Array, q: Array) -> tuple[Array, Arr
     """How much of a Jensen gap is due to rates 1 and e^u of gamma distributions of shapes p and q.
 
     With b = 1 - alpha, [log(alpha + b e^u) (alpha p + b q) - b u q] / (alpha b); the sum in the
-    logarithm over the larger rate; and where both are right: for |u| > 60, but at the orders 0, 1.
+    logarithm over the larger rate; and where both are right: for |u| > 40, but at the orders 0, 1.
     """
     beta, size = 1 - alpha, jnp.abs(u)
     least, up = jnp.exp(-size), u > 0
-    far = (size > 60) & (jnp.minimum(jnp.abs(alpha), jnp.abs(beta)) > least)
+    far = (size > 40) & (jnp.minimum(jnp.abs(alpha), jnp.abs(beta)) > least)
     mixed = jnp.where(up, alpha * least + beta, alpha + beta * least)
     fine = far & (mixed > 0)
     mixed = jnp.where(fine, mixed, 1)

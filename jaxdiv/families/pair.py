@@ -143,6 +143,7 @@ class Pair:
         else:
             nearer, apart = p.nearer(q, alpha)
             gap = jensen_gap(p, nearer, p.toward(nearer), alpha) + apart
+            gap = jnp.where(gap < 0, 0, gap)  # both parts rounded
         same = self._same_map(*views)
         return gap if same is True else jnp.where(same, gap, jnp.nan)
 
