@@ -196,7 +196,7 @@ def test_the_derivative_by_a_divergence_s_own_number():
 
 def test_rows_of_a_block_fit_a_cpu_s_caches_unless_a_budget_is_given():
     if jax.default_backend() != "cpu":
-        pytest.skip("the default is another where there is no CPU's cache")
+        pytest.skip("without a budget, only a CPU looks at few rows at a time")
     size = (1024, 32768, jnp.float32)
     assert plan(*size, None, None, 1).rows == 128
     assert plan(*size, 2**29, None, 1).rows == 1024
