@@ -64,12 +64,36 @@ class Program:
             said = (self._tag, key[0], key[2], options, where, _machine(), _sources())
             path = _folder / f"{hashlib.sha256(repr(said).encode()).hexdigest()[:32]}.program"
             found = _read(path, device)
-            if found is not None:
+            if found is not None and _runs(found, args):
                 return found
-        compiled = jax.jit(self._function).lower(*args).compile(options)
+        function = self._function if path is None else _called(path.stem, self._function)
+        compiled = jax.jit(function).lower(*args).compile(options)
         if path is not None:
             _write(path, compiled)
         return compiled
+
+
+def _called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function under a name that is in the keys of JAX's own cache.
+
+    XLA cannot write anew what it has read: a program that JAX's cache holds of an earlier jaxdiv
+    would be kept without its kernels.
+    """
+
+    def named(*args: Array | None) -> Any:
+        return function(*args)
+
+    named.__name__ = f"program_{name}"
+    return named
+
+
+def _runs(program: Callable[..., Any], args: tuple[Array | None, ...]) -> bool:
+    """Whether a program that was read is whole."""
+    try:
+        jax.block_until_ready(program(*args))
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 @functools.cache

@@ -35,7 +35,8 @@ def derivative(f: Scalar, order: int) -> Scalar:
     """The derivative of a scalar function: of what it computes, not by rules of somebody's own."""
     if order == 0:
         return f
-    return jax.grad(derivative(f, order - 1) if order > 1 else inlined(f))
+    # Jitted, so that it is traced once for all that is made of it.
+    return jax.jit(jax.grad(derivative(f, order - 1) if order > 1 else inlined(f)))
 
 
 @functools.lru_cache(maxsize=128)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .arithmetic import Bounds, evaluate
+from .arithmetic import Bounds, program
 from .properties import Function, Property, Rows
 from .verdict import Sample, Witness
 
@@ -136,18 +136,27 @@ def _confirmed(function: Function, prop: Property, rows: Rows, order: np.ndarray
 def confirm(function: Function, prop: Property, rows: dict[str, np.ndarray]) -> Witness | None:
     """The witness at exactly these rows if left > right there beyond doubt."""
 
-    def sides(*values: Array) -> tuple[Array, Array]:
-        return prop.sides(function, dict(zip(rows, values, strict=True)))
-
+    shapes = tuple((name, row.shape) for name, row in rows.items())
     lifted = [_bounds(row) for row in rows.values()]
     try:
-        left, right = (_pair(side) for side in evaluate(sides, *lifted))
+        left, right = (_pair(side) for side in _sides(function, prop, shapes)(*lifted))
     except (NotImplementedError, ArithmeticError, jax.errors.JAXTypeError, TypeError):
         return None  # the function is not one that can be read
     if not left[0] > right[1]:
         return None
     plain = {name: tuple(float(x) for x in row.reshape(-1)) for name, row in rows.items()}
     return Witness(prop.failure, plain, left, right)
+
+
+@functools.lru_cache(maxsize=64)
+def _sides(function: Function, prop: Property, shapes: tuple[tuple[str, tuple[int, ...]], ...]):
+    """Both sides of rows of these names and shapes, read once."""
+    names = [name for name, _ in shapes]
+
+    def sides(*values: Array) -> tuple[Array, Array]:
+        return prop.sides(function, dict(zip(names, values, strict=True)))
+
+    return program(sides, *(shape for _, shape in shapes))
 
 
 def _bounds(row: np.ndarray) -> np.ndarray:
