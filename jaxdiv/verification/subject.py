@@ -86,9 +86,9 @@ class Subject:
 
     @functools.cached_property
     def values(self) -> Callable[..., Array]:
-        """`value`, compiled where the function can be traced."""
+        """`value`, compiled where the function can be traced; somebody's own as they compile it."""
         if self.traceable:
-            return self._charted(_value, "values")
+            return self._charted(_value, "values", quickly=self.divergence is not None)
         return lambda chart, p, q, mask=None: jnp.asarray(
             np.asarray(self.value(chart, p, q)), p.dtype
         )
@@ -96,7 +96,9 @@ class Subject:
     @functools.cached_property
     def searched(self) -> Callable[..., Array]:
         """The same for a search, which looks at more than roundings, compiled sooner."""
-        return self._charted(_value, "searched", quickly=True) if self.traceable else self.values
+        if not self.traceable or self.divergence is not None:
+            return self.values
+        return self._charted(_value, "searched", quickly=True)
 
     @functools.cached_property
     def applied(self) -> Callable[..., tuple[Array, Array]]:
