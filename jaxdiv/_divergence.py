@@ -295,10 +295,15 @@ class Homogeneous(Separable):
         smooth: bool = True,
     ) -> Claims:
         """The claims: what is given, and what follows from the generator."""
-        with jax.enable_x64(True):
-            t = jnp.asarray([0.01, 0.3, 2.0, 17.0])
+
+        # Compiled together: one by one, the operations would take longer.
+        @jax.jit
+        def looked_at(t: Array) -> tuple[Array, Array | None]:
             symmetric = jnp.allclose(self.generator(t), t * self.generator(1 / t), 1e-12, 1e-13)
-            curvature = jax.grad(jax.grad(self.generator))(jnp.asarray(1.0)) if smooth else None
+            return symmetric, jax.grad(jax.grad(self.generator))(t[0]) if smooth else None
+
+        with jax.enable_x64(True), jax.ensure_compile_time_eval():
+            symmetric, curvature = looked_at(jnp.asarray([1.0, 0.01, 0.3, 2.0, 17.0]))
         return Claims(
             convex_in_p=True,
             convex_in_q=True,

@@ -78,7 +78,7 @@ def run(arguments) -> int:
     import jax
 
     from .. import verification
-    from .._catalogue import CATALOGUE
+    from .._catalogue import CATALOGUE, Entry
     from ..families.catalogue import FAMILIES, FamilyEntry
     from . import _compiled
 
@@ -100,7 +100,11 @@ def run(arguments) -> int:
         if arguments.report:
             from ..verification.markdown import write_report
 
-            drawn = [subject for subject in subjects if not isinstance(subject, FamilyEntry)]
+            drawn = [
+                verification.subject_of(subject) if isinstance(subject, Entry) else subject
+                for subject in subjects
+                if not isinstance(subject, FamilyEntry)
+            ]
             write_report(reports, drawn, Path(arguments.report), points)
     if arguments.json:
         plain = [report.to_dict() for report in reports]
@@ -130,7 +134,6 @@ def _check_families(arguments) -> None:
 
 
 def _subject(name: str):
-    from .. import verification
     from ..families.catalogue import FAMILIES
     from ._catalogue import find
 
@@ -138,7 +141,7 @@ def _subject(name: str):
         return name
     if name in FAMILIES:
         return FAMILIES[name]
-    return verification.subject_of(find(name, FAMILIES))
+    return find(name, FAMILIES)
 
 
 def _own_rows(arguments):
@@ -200,8 +203,7 @@ def _verify(subjects, points, device, arguments, rows):
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from .. import verification
-    from .._catalogue import CATALOGUE
-    from ..families.catalogue import FamilyEntry
+    from ..verification.subject import Subject
     from . import _processes
 
     console = Console(stderr=True)
@@ -224,10 +226,9 @@ def _verify(subjects, points, device, arguments, rows):
         """What another process knows it by; a device that is no CPU is not for two."""
         if device.platform != "cpu":
             return None
-        if isinstance(subject, str | FamilyEntry):
-            return subject if isinstance(subject, str) else subject.name
-        entry = subject.function
-        return entry.name if CATALOGUE.get(subject.name) is entry else None
+        if isinstance(subject, Subject):
+            return None  # a function of somebody's own
+        return subject if isinstance(subject, str) else subject.name
 
     def together(subject):
         divergence = getattr(subject, "divergence", None)

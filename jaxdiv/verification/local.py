@@ -16,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from .arithmetic import Bounds, evaluate
 from .inertia import eigenvalues_below, logit_curvature, logit_rounding, negative_in_logits
 from .points import Points
+from .proofs import derivative
 from .subject import CHARTS, Subject
 from .verdict import Finding, Observation, Sample
 
@@ -90,14 +92,16 @@ def local(subject: Subject, points: Points) -> Iterator[Finding]:
         yield _third(subject, points)
 
 
-@functools.partial(jax.jit, static_argnums=(0,))
-def _curvature(subject: Subject, p: Array) -> Array | None:
+def _curvature(subject: Subject, p: Array) -> Array:
     """h: what the theory makes of the second derivative by q at p = q."""
     c = subject.claims.coefficient
-    if c is not None:
-        return c / p
-    if not subject.separable:
-        return None
+    return _bend(subject, p) if c is None else c / p
+
+
+@functools.partial(
+    jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0}
+)
+def _bend(subject: Subject, p: Array) -> Array:
     summand = subject.divergence.summand  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
 
     def second(x: Array) -> Array:
@@ -468,14 +472,21 @@ def pairs_inertia(subject: Subject, points: Points) -> Iterator[Finding]:
     yield judged(claim, CHARTS[1], most, 0.0, points, f"the most of {k} pairs, by inertia")
 
 
+def _at_one(f: Callable[[Array], Array]) -> float:
+    """f(1), without a program of its own where arithmetic has the rules."""
+    try:
+        bounds = Bounds.lift(evaluate(f, Bounds(1.0)))
+    except (NotImplementedError, ArithmeticError, AttributeError):
+        with jax.enable_x64(True):
+            return float(jax.jit(f)(jnp.asarray(1.0, jnp.float64)))
+    return float(bounds.lower + bounds.upper) / 2
+
+
 def _third(subject: Subject, points: Points) -> Finding:
     """The third derivative by q is -(3 f''(1) + f'''(1)) / p^2 on the diagonal."""
     generator = subject.generator
     assert generator is not None
-    with jax.enable_x64(True):
-        bend = jax.grad(jax.grad(generator))
-        one = jnp.asarray(1.0, jnp.float64)
-        second, third = map(float, jax.jit(lambda t: (bend(t), jax.grad(bend)(t)))(one))
+    second, third = (_at_one(derivative(generator, order)) for order in (2, 3))
     want, size = -(3 * second + third), 3 * abs(second) + abs(third)
     x = wide(points.probs)
     mask = None if points.whole else points.mask
