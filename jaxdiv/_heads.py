@@ -22,8 +22,8 @@ class Head:
     Logits exist a tile at a time, in float32 (float64 for float64), and neither forward nor
     backward is an array of them kept. A Head stands on either side, or both, of every divergence
     verb, of `cross_entropy`, `entropy` and `perplexity`; all of its numbers have derivatives, of
-    any order and in any mode. `chernoff_information` makes the logits 30 times, in search of its
-    alpha.
+    any order and in any mode. `chernoff_information` makes the logits a dozen times or more, in
+    search of its alpha.
 
     Args:
         hidden: `(*batch, d)`. The axis of outcomes is inserted at the verb's `axis`.

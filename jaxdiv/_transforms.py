@@ -7,8 +7,9 @@ log-sum-exp. Both vanish exactly at p = q.
 """
 
 import dataclasses
+import functools
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,7 @@ from ._divergence import (
 from ._f_divergences import KL, Alpha, JensenShannon, SquaredHellinger
 from ._mesh import cast
 from ._pytree import static
+from ._root import falling_root
 from ._tangents import all_zero, materialised
 
 if TYPE_CHECKING:
@@ -334,10 +336,40 @@ def _slope(rows: "Rows", alpha: Array) -> Array:
     return ((mass_p - mass_q) / jnp.where(mass > 0, mass, 1) - mean)[..., None]
 
 
-def _moved(x: Array) -> Array:
-    """An exact zero whose derivative by x is 1, of -inf 0."""
-    fixed = jax.lax.stop_gradient(x)
-    return jnp.where(jnp.isfinite(fixed), x - fixed, 0)
+def _following(rows: "Rows", best: Array) -> Array:
+    """The best alpha with its derivative, which second derivatives of the exponent need.
+
+    First ones do not (the envelope theorem). By the implicit function theorem: minus the slope's
+    derivative by p and q over that by alpha, of which no digits are lost where p is near q.
+    """
+    epsilon = float(jnp.finfo(best.dtype).eps)
+
+    @jax.custom_jvp
+    def following(sides: Any, best: Array) -> Array:
+        return best
+
+    def rule(primals, tangents):
+        sides, best = primals
+        inside = (best > 2 * epsilon) & (best < 1 - 2 * epsilon)
+        start = jnp.where(inside, best, 0.5)
+
+        def slope(sides: Any, alpha: Array) -> Array:
+            return _slope(rows.with_sides(*sides), alpha)
+
+        _, curvature = jax.jvp(lambda a: slope(sides, a), (start,), (jnp.ones_like(start),))
+        dots = jax.tree.map(_of_finite, sides, materialised(tangents[0]))
+        _, up = jax.jvp(lambda sides: slope(sides, start), (sides,), (dots,))
+        bends = inside & (curvature < 0)
+        tangent = jnp.where(bends, -up, 0) / jnp.where(bends, curvature, 1)
+        return following(sides, best), tangent
+
+    following.defjvp(rule, symbolic_zeros=True)
+    return following(rows.sides(), best)
+
+
+def _of_finite(x: Array, dot: Any) -> Any:
+    """A tangent where the number is finite, else 0."""
+    return dot if dot.dtype == jax.dtypes.float0 else jnp.where(jnp.isfinite(x), dot, 0)
 
 
 def _highest(rows: "Rows", alpha: Array) -> Array:
@@ -388,6 +420,8 @@ class Chernoff(Divergence):
         return chernoff(pair)
 
     def evaluate(self, rows: "Rows") -> Array:
+        epsilon = float(jnp.finfo(rows.dtype).eps)
+
         def rise(rows: "Rows", alpha: Array) -> Array:
             # The slope of -log(S/m), m'/m - S'/S. Near p = q that is (N m' - N' m)/(S m) with
             # N = S - m, and N' a sum of small terms; where S is small, S'/S is a weighted mean.
@@ -398,49 +432,22 @@ class Chernoff(Divergence):
             log_sum, mean = jax.jvp(rows.log_affinity, (alpha,), (jnp.ones_like(alpha),))
             near = log_sum > jnp.log(0.5 * mass)
             whole = jnp.where(near, jnp.exp(log_sum), mass)
-            small = ((whole - mass) * gap - slope * mass) / jnp.where(whole > 0, whole, 1)
+            lost = whole - mass
+            # Of what is but rounding the true product is far below the other.
+            lost = jnp.where(jnp.abs(lost) > 4 * epsilon * mass, lost, 0)
+            small = (lost * gap - slope * mass) / jnp.where(whole > 0, whole, 1)
             some = jnp.where(mass > 0, mass, 1)
             return (jnp.where(near, small, gap - mean * mass) / some)[..., None]
 
-        # The exponent is concave in alpha: bisect its slope. An error e in alpha costs e^2.
+        # The exponent is concave in alpha: its slope falls.
         side_p, side_q = jax.tree.map(jax.lax.stop_gradient, rows.sides())
         still = rows.with_sides(side_p, side_q)
-        same = [jnp.full((*rows.batch, 1), x, rows.dtype) for x in (0, 0.5, 1)]
-        zero, middle, one = (cast(x, rows.varying()) for x in same)
-
-        def bisect(_, bracket):
-            low, high = bracket
-            alpha = (low + high) / 2
-            up = rise(still, alpha)
-            return jnp.where(up >= 0, alpha, low), jnp.where(up <= 0, alpha, high)
-
         # A supremum at an end (unequal supports) is approached to within a rounding.
-        steps = 58 if num.is_double(middle) else 28
-        low, high = jax.lax.fori_loop(0, steps, bisect, (zero, one))
-        epsilon = float(jnp.finfo(rows.dtype).eps)
-        best = jnp.clip((low + high) / 2, 0, 1 - epsilon / 2)
-        inside = (best > 2 * epsilon) & (best < 1 - 2 * epsilon)
-        # One Newton step carries the dependence of the best alpha on p and q, which second
-        # derivatives need; first ones do not (the envelope theorem). It is linear in them, since
-        # an error of second order in alpha is one of fourth order in the value; and, 0 itself,
-        # it needs no digits where p is near q.
-        start = jnp.where(inside, best, 0.5)
-        _, curvature = jax.jvp(lambda a: _slope(still, a), (start,), (one,))
-        leaves, tree = jax.tree.flatten(rows.sides())
-        numbers = [jnp.issubdtype(x.dtype, jnp.inexact) for x in leaves]
-        given = [x for x, moves in zip(leaves, numbers, strict=True) if moves]
-
-        def slope_at(*given: Array) -> Array:
-            left = iter(given)
-            full = [next(left) if m else x for x, m in zip(leaves, numbers, strict=True)]
-            return _slope(rows.with_sides(*jax.tree.unflatten(tree, full)), start)
-
-        fixed = list(map(jax.lax.stop_gradient, given))
-        _, up = jax.jvp(slope_at, fixed, list(map(_moved, given)))
-        bends = inside & (curvature < 0)
-        step = jnp.where(bends, up, 0) / jnp.where(bends, curvature, 1)
-        alpha = jnp.clip(best - step, 0, 1)
-        return _highest(rows, alpha)
+        ends = [jnp.full((*rows.batch, 1), x, rows.dtype) for x in (epsilon**2, 1 - epsilon / 2)]
+        low, high = (cast(x, rows.varying()) for x in ends)
+        steps = 2 * (58 if num.is_double(low) else 28)
+        best = falling_root(functools.partial(rise, still), low, high, steps=steps)
+        return _highest(rows, _following(rows, best))
 
     def claims(self) -> Claims:
         # A maximum of jointly convex functions: -log of a jointly concave affinity.

@@ -1,6 +1,7 @@
 """A second process, for what tracing in Python would do one after the other in threads."""
 
 import contextlib
+import importlib
 import os
 import pickle
 import signal
@@ -8,11 +9,22 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 _SERVE = "from jaxdiv.commands import _processes; _processes.serve()"
 _WORTH = 4  # jobs, below which another process takes longer to start than it saves
+
+
+@contextlib.contextmanager
+def started(wanted: bool) -> Iterator["_Other | None"]:
+    """Another process for `shared`, which gets ready while this one does; None without a core."""
+    other = _Other() if wanted and _cores() > 1 else None
+    try:
+        yield other
+    finally:
+        if other is not None:
+            other.end()
 
 
 def shared(
@@ -23,6 +35,7 @@ def shared(
     together: Callable[[Any], Hashable],
     begin: Callable[[Any], Any] = lambda job: job,
     done: Callable[[], None] = lambda: None,
+    other: "_Other | None" = None,
 ) -> list[Any]:
     """What `own` makes of every job, in order; another process does its share of them by `away`.
 
@@ -33,6 +46,7 @@ def shared(
         together: Jobs with the same key are done by one process, which compiles for all of them.
         begin: A job as it is sent; None keeps it here.
         done: Called after each.
+        other: The other process, where it is `started`.
     """
     groups: dict[Hashable, list[int]] = {}
     for index in reversed(range(len(jobs))):
@@ -58,7 +72,8 @@ def shared(
                     results[index] = result
                     done()
 
-    other = _Other() if len(jobs) >= _WORTH and len(anywhere) > 1 and _cores() > 1 else None
+    if other is None and len(jobs) >= _WORTH and len(anywhere) > 1 and _cores() > 1:
+        other = _Other()
     try:
         if other is not None:
             other.attend(send)
@@ -147,6 +162,8 @@ def serve() -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     try:
+        # What takes seconds, and every job needs, while whoever started this is at it, too.
+        importlib.import_module("jaxdiv.verification")
         function = pickle.load(sys.stdin.buffer)
         while True:
             job = pickle.load(sys.stdin.buffer)

@@ -75,6 +75,13 @@ def run(arguments) -> int:
     rows = _own_rows(arguments)
     functions = [_function(path) for path in arguments.function]
 
+    from . import _processes
+
+    with _processes.started(arguments.all and arguments.device in (None, "cpu")) as other:
+        return _run(arguments, rows, functions, other)
+
+
+def _run(arguments, rows, functions, other) -> int:
     import jax
 
     from .. import verification
@@ -96,7 +103,7 @@ def run(arguments) -> int:
         except (TypeError, ValueError) as error:
             raise InputError(str(error)) from None
         points = _points(arguments, rows)
-        reports = _verify(subjects, points, device, arguments, rows)
+        reports = _verify(subjects, points, device, arguments, rows, other)
         if arguments.report:
             from ..verification.markdown import write_report
 
@@ -197,7 +204,7 @@ def _points(arguments, rows):
     )
 
 
-def _verify(subjects, points, device, arguments, rows):
+def _verify(subjects, points, device, arguments, rows, other):
     """A report each; with several cores, another process does its share of the catalogue."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -239,8 +246,9 @@ def _verify(subjects, points, device, arguments, rows):
     with bar:
         task = bar.add_task("", total=len(subjects))
         return _processes.shared(
-            one, away, subjects, together=together, begin=name, done=lambda: bar.advance(task)
-        )
+            one, away, subjects, together=together, begin=name, other=other,
+            done=lambda: bar.advance(task),
+        )  # fmt: skip
 
 
 class _Away:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .. import _numerics as num
+from .._root import falling_root
 from .base import Family
 from .pair import Pair
 
@@ -36,32 +37,33 @@ def _slope(pair: Pair, alpha: Array) -> Array:
     return jax.jvp(lambda a: _exponent(pair, a), (alpha,), (jnp.ones_like(alpha),))[1]
 
 
-def _moved(x: Array) -> Array:
-    """An exact zero whose derivative by x is 1."""
-    return x - jax.lax.stop_gradient(x)
+@jax.custom_jvp
+def _following(members: tuple[Family, Family], best: Array) -> Array:
+    """The best alpha with its derivative, which second derivatives of the exponent need.
+
+    First ones do not (the envelope theorem). By the implicit function theorem: minus the slope's
+    derivative by the members over that by alpha.
+    """
+    return best
+
+
+@_following.defjvp
+def _(primals, tangents):
+    members, best = primals
+    slope = functools.partial(_slope, Pair(*members))
+    curvature = jax.jvp(slope, (best,), (jnp.ones_like(best),))[1]
+    _, up = jax.jvp(lambda m: _slope(Pair(*m), best), (members,), (tangents[0],))
+    bends = curvature < 0
+    tangent = jnp.where(bends, -up, 0) / jnp.where(bends, curvature, 1)
+    return _following(members, best), tangent
 
 
 def chernoff(pair: Pair) -> Array:
     """The maximum over 0 <= alpha <= 1 of the exponent, which is concave in alpha."""
     still = Pair(*jax.tree.map(jax.lax.stop_gradient, (pair.p, pair.q)))
-    half = jnp.full(pair.p.valid().shape, 0.5, pair.dtype)
-
-    def bisect(_, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bracket
-        alpha = (low + high) / 2
-        up = _slope(still, alpha)
-        return jnp.where(up >= 0, alpha, low), jnp.where(up <= 0, alpha, high)
-
+    low = jnp.full(pair.p.valid().shape, float(jnp.finfo(pair.dtype).eps), pair.dtype)
     # An error e in alpha costs e^2 of the value: half of the digits would do, for derivatives all.
-    steps = 52 if num.is_double(half) else 24
-    start = jax.lax.fori_loop(0, steps, bisect, (jnp.zeros_like(half), jnp.ones_like(half)))
-    best = (start[0] + start[1]) / 2
-    # One Newton step, of length 0, carries the dependence of alpha on p and q, which second
-    # derivatives need; first ones do not (the envelope theorem).
-    slope = functools.partial(_slope, still)
-    curvature = jax.jvp(slope, (best,), (jnp.ones_like(best),))[1]
-    moved = jax.tree.map(_moved, (pair.p, pair.q))
-    _, up = jax.jvp(lambda m: _slope(Pair(*m), best), ((still.p, still.q),), (moved,))
-    bends = curvature < 0
-    alpha = best - jnp.where(bends, up, 0) / jnp.where(bends, curvature, 1)
-    return _at_maximum(_exponent, (pair.p, pair.q), alpha)
+    steps = 2 * (52 if num.is_double(low) else 24)
+    best = falling_root(functools.partial(_slope, still), low, 1 - low, steps=steps)
+    members = pair.p, pair.q
+    return _at_maximum(_exponent, members, _following(members, best))

@@ -135,7 +135,6 @@ def _confirmed(function: Function, prop: Property, rows: Rows, order: np.ndarray
 
 def confirm(function: Function, prop: Property, rows: dict[str, np.ndarray]) -> Witness | None:
     """The witness at exactly these rows if left > right there beyond doubt."""
-
     shapes = tuple((name, row.shape) for name, row in rows.items())
     lifted = [_bounds(row) for row in rows.values()]
     try:
