@@ -6,13 +6,15 @@ sources of jaxdiv, of JAX's versions, of the machine, and of all else that the p
 so that nothing stale is ever found, nor what another processor was compiled for.
 """
 
+import contextlib
 import functools
 import hashlib
+import math
 import os
 import pickle
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -66,10 +68,12 @@ class Program:
             found = _read(path, device)
             if found is not None and _runs(found, args):
                 return found
-        function = self._function if path is None else _called(path.stem, self._function)
-        compiled = jax.jit(function).lower(*args).compile(options)
-        if path is not None:
-            _write(path, compiled)
+        if path is None:
+            return jax.jit(self._function).lower(*args).compile(options)
+        lowered = jax.jit(_called(path.stem, self._function)).lower(*args)
+        with _not_cached():
+            compiled = lowered.compile(options)
+        _write(path, compiled)
         return compiled
 
 
@@ -85,6 +89,18 @@ def _called(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     named.__name__ = f"program_{name}"
     return named
+
+
+@contextlib.contextmanager
+def _not_cached() -> Iterator[None]:
+    """JAX's cache need not hold what is kept in a file."""
+    setting = "jax_persistent_cache_min_compile_time_secs"
+    seconds = getattr(jax.config, setting)
+    jax.config.update(setting, math.inf)
+    try:
+        yield
+    finally:
+        jax.config.update(setting, seconds)
 
 
 def _runs(program: Callable[..., Any], args: tuple[Array | None, ...]) -> bool:
