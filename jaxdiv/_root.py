@@ -10,7 +10,7 @@ from jax import Array, lax
 class _State(NamedTuple):
     """The root is between a, where f was evaluated last, and b; c is the point before."""
 
-    count: Array
+    step: Array
     a: Array
     b: Array
     c: Array
@@ -41,7 +41,7 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array, *, steps:
     def advance(s: _State) -> _State:
         y = f(s.at)
         # The first two evaluations are of the ends.
-        first, second = s.count == 0, s.count == 1
+        first, second = s.step == 0, s.step == 1
         same = (jnp.sign(y) == jnp.sign(s.of_a)) & ~second
         c, of_c = jnp.where(same, s.a, s.b), jnp.where(same, s.of_a, s.of_b)
         b, of_b = jnp.where(same, s.b, s.a), jnp.where(same, s.of_b, s.of_a)
@@ -69,11 +69,11 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array, *, steps:
         state = (a, b, c, of_a, of_b, of_c, following, end | close | lost)
         # What is done stays as it is.
         kept = [jnp.where(s.done, old, new) for old, new in zip(s[1:], state, strict=True)]
-        return _State(s.count + 1, *kept)
+        return _State(s.step + 1, *kept)
 
     zero = jnp.zeros_like(middle)
     start = _State(
         jnp.zeros((), jnp.int32), low, low, low, zero, zero, zero, low, jnp.isnan(middle)
     )
-    found = lax.while_loop(lambda s: (s.count < steps) & ~jnp.all(s.done), advance, start)
+    found = lax.while_loop(lambda s: (s.step < steps) & ~jnp.all(s.done), advance, start)
     return found.at
