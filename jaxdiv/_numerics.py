@@ -197,7 +197,7 @@ def multiply_pairs(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Arra
 
 
 @jax.custom_jvp
-def mixed(rest: Array, a: Array, t: Array, b: Array, b_low: Array) -> Array:
+def mix_pair(rest: Array, a: Array, t: Array, b: Array, b_low: Array) -> Array:
     """rest a + t (b + b_low), rounded once: with t = 1 - rest outside [0, 1] its parts cancel."""
     one, low = two_diff(jnp.ones_like(rest), rest)
     low = jnp.where(one == t, low, 0)
@@ -207,11 +207,11 @@ def mixed(rest: Array, a: Array, t: Array, b: Array, b_low: Array) -> Array:
     return hi + jnp.where(jnp.isfinite(lost), lost, 0)
 
 
-@mixed.defjvp
+@mix_pair.defjvp
 def _(primals, tangents):
     rest, a, t, b, _ = primals
     by_rest, by_a, by_t, by_b, _ = tangents
-    return mixed(*primals), rest * by_a + by_rest * a + t * by_b + by_t * b
+    return mix_pair(*primals), rest * by_a + by_rest * a + t * by_b + by_t * b
 
 
 def exp_pair(hi: Array, lo: Array) -> Array:

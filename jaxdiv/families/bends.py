@@ -245,7 +245,7 @@ def mixed(rest: Real, a: Array, t: Real, b: Array, b_low: Array | None = None) -
     low = jnp.zeros_like(b) if b_low is None else lax.stop_gradient(b_low)
     args = (jnp.asarray(x, b.dtype) for x in (rest, a, t))
     rest, a, t, b, low = jnp.broadcast_arrays(*args, b, low)
-    return num.mixed(rest, a, t, b, low)
+    return num.mix_pair(rest, a, t, b, low)
 
 
 def gap_of_rates(u: Array, alpha: Array, p: Array, q: Array) -> tuple[Array, Array, Array]:
