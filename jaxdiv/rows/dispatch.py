@@ -85,6 +85,12 @@ def together(implementation: str, statistic: Statistic, operands: Operands, movi
     return many and alone and lean.serves(statistic, operands)
 
 
+def plain(implementation: str, operands: Operands) -> bool:
+    """Whether the plain path is taken, if the default platform is that which is compiled for."""
+    few = operands[1].values.size <= _FEW and jax.default_backend() == "cpu"
+    return implementation == "reference" or (implementation == "auto" and few)
+
+
 def no_kernels(platform: str) -> str | None:
     """Why Mosaic GPU kernels don't run on a platform; None if they do.
 

@@ -37,7 +37,7 @@ from jax.interpreters import ad, batching, mlir
 from .. import _numerics as num
 from .._mesh import alike, axes_of
 from . import reference
-from .dispatch import evaluate, interpreter_effects, together
+from .dispatch import evaluate, interpreter_effects, plain, together
 from .statistic import Operands, Statistic, wide_dtype
 
 value_p = Primitive("row_statistic")
@@ -192,12 +192,12 @@ def _both_jvp(leaves, tangents, *, moving, **static):
     others = (value, ones)
     return results, [
         dot,
-        *_along(reference.pull, leaves, others, tangents, moving=moving, **static),
+        *_along(reference.pull, leaves, others, tangents, moving=moving, **static)[1],
     ]
 
 
 def _along(function, leaves, others, tangents, *, tree, statistic, moving, **_):
-    """The derivative by the leaves of the reference path, recomputed in a backward pass."""
+    """The reference path and its derivative by the leaves, recomputed in a backward pass."""
     still, moved = list(leaves), [i for i, t in enumerate(tangents) if not _zero(t)]
 
     def of_moved(*values):
@@ -206,22 +206,29 @@ def _along(function, leaves, others, tangents, *, tree, statistic, moving, **_):
         return function(statistic, jax.tree.unflatten(tree, still), *others, moving=moving)
 
     primals = tuple(leaves[i] for i in moved)
-    return jax.jvp(jax.checkpoint(of_moved), primals, tuple(tangents[i] for i in moved))[1]
+    return jax.jvp(jax.checkpoint(of_moved), primals, tuple(tangents[i] for i in moved))
+
+
+def _is_plain(leaves, *, tree, implementation, **_) -> bool:
+    """Whether what `_along` computes along with a derivative is the result itself."""
+    return plain(implementation, jax.tree.unflatten(tree, leaves))
 
 
 def _push_jvp(primals, tangents, *, moving, found, **static):
     leaves, known, derivatives, dots = _split(primals, moving, found)
     by_leaves, _, _, by_dots = _split(tangents, moving, found)
     static |= {"moving": moving}
-    result = push_p.bind(*primals, found=found, **static)
+    result = moved = None
+    if not all(map(_zero, by_leaves)):
+        same, moved = _along(reference.push, leaves, (known, list(dots)), by_leaves, **static)
+        result = same if _is_plain(leaves, **static) else None
+    if result is None:
+        result = push_p.bind(*primals, found=found, **static)
     total = jnp.zeros_like(result)
     if not all(map(_zero, by_dots)):
         full = map(ad.instantiate_zeros, by_dots)
         total = push_p.bind(*leaves, known, *derivatives, *full, found=found, **static)
-    if not all(map(_zero, by_leaves)):
-        moved = _along(reference.push, leaves, (known, list(dots)), by_leaves, **static)
-        total = total + moved
-    return result, total
+    return result, total if moved is None else total + moved
 
 
 def _push_transpose(cotangent, *arrays, moving, found, **static):
@@ -241,12 +248,16 @@ def _pull_jvp(primals, tangents, *, moving, found, **static):
     leaves, known, derivatives, (cotangent,) = _split(primals, moving, found)
     by_leaves, _, _, (by_cotangent,) = _split(tangents, moving, found)
     static |= {"moving": moving}
-    results = pull_p.bind(*primals, found=found, **static)
+    results = moved = None
+    if not all(map(_zero, by_leaves)):
+        same, moved = _along(reference.pull, leaves, (known, cotangent), by_leaves, **static)
+        results = same if _is_plain(leaves, **static) else None
+    if results is None:
+        results = pull_p.bind(*primals, found=found, **static)
     totals = list(map(jnp.zeros_like, results))
     if not _zero(by_cotangent):
         totals = pull_p.bind(*leaves, known, *derivatives, by_cotangent, found=found, **static)
-    if not all(map(_zero, by_leaves)):
-        moved = _along(reference.pull, leaves, (known, cotangent), by_leaves, **static)
+    if moved is not None:
         totals = [x + y for x, y in zip(totals, moved, strict=True)]
     return results, totals
 
