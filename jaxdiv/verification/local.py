@@ -19,6 +19,7 @@ from jax import Array
 from .arithmetic import Bounds, evaluate
 from .inertia import eigenvalues_below, logit_curvature, logit_rounding, negative_in_logits
 from .points import Points
+from .programs import QUICKLY
 from .proofs import derivative
 from .subject import CHARTS, Subject
 from .verdict import Finding, Observation, Sample
@@ -98,9 +99,7 @@ def _curvature(subject: Subject, p: Array) -> Array:
     return _bend(subject, p) if c is None else c / p
 
 
-@functools.partial(
-    jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0}
-)
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICKLY)
 def _bend(subject: Subject, p: Array) -> Array:
     summand = subject.divergence.summand  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue]
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from .._divergence import Transform
 from . import premises as facts
+from .programs import QUICKLY
 from .proofs import derivative
 from .properties import Function, Property, Rows, Sides, softmax
 from .search import confirm
@@ -124,10 +125,8 @@ def _certified(f: facts.Scalar) -> tuple[float, float, float, tuple[facts.Sign, 
 
     with jax.enable_x64(True):
         grid = np.linspace(-_LARGEST, _LARGEST, 4097)
-        both = jax.jit(
-            jax.vmap(lambda t: (tangent(t), curvature(t))),
-            compiler_options={"xla_backend_optimization_level": 0},
-        )
+        both = jax.vmap(lambda t: (tangent(t), curvature(t)))
+        both = jax.jit(both, compiler_options=QUICKLY)
         values = both(jnp.asarray(np.exp(grid)))
         tangents, curvatures = map(np.asarray, values)
 

@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from .arithmetic import Bounds, program
+from .programs import QUICKLY
 from .properties import Function, Property, Rows
 from .verdict import Sample, Witness
 
@@ -99,7 +100,7 @@ def _climber(function: Function, prop: Property):
         moved: Any = optax.apply_updates(rows, updates)
         return (moved, inner), None
 
-    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @functools.partial(jax.jit, compiler_options=QUICKLY)
     def climb(rows: Rows):
         (rows, _), _ = jax.lax.scan(step, (rows, optimiser.init(rows)), length=_STEPS)
         return rows, gap_of(function, prop, rows)
