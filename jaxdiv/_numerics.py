@@ -14,6 +14,7 @@ import contextlib
 import contextvars
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -524,6 +525,20 @@ def captures(f: Callable[[Array], Array]) -> bool:
     """Whether a scalar function reads values that are being traced, which end with their trace."""
     jaxpr = jax.make_jaxpr(f)(jax.ShapeDtypeStruct((), jnp.result_type(float)))
     return any(isinstance(x, Tracer) for x in jaxpr.consts)
+
+
+# What runs once: the optimisations of LLVM would take longer than all that the program does.
+QUICKLY = {"xla_backend_optimization_level": 0}
+
+
+def computed(function: Callable[..., Any], *args: Any) -> Any:
+    """A function of concrete arrays as a pytree of numbers, whatever is being traced.
+
+    Compiled whole; evaluated as JAX folds constants, its operations would be compiled one by one.
+    """
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), args)
+    compiled = jax.jit(function).lower(*shapes).compile(compiler_options=QUICKLY)
+    return jax.tree.map(np.asarray, compiled(*args))
 
 
 def gauss(like: Array) -> tuple[np.ndarray, np.ndarray]:

@@ -54,7 +54,8 @@ def _points(dtype: Any) -> _Points:
     tiny = float(jnp.finfo(dtype).tiny)
     powers = 2.0 ** _exponents(dtype)
     numbers = ([1.0], [0.0, tiny, tiny**0.5], [2.0**10, 2.0**20], [2.0**60, 2.0**120])
-    return _Points(*(jnp.asarray(x, dtype) for x in (*numbers, 1 / powers, powers)))
+    points: list[Any] = [np.asarray(x, dtype) for x in (*numbers, 1 / powers, powers)]
+    return _Points(*points)
 
 
 def _exponents(dtype: Any) -> np.ndarray:
@@ -74,12 +75,10 @@ class _Probed(NamedTuple):
 @functools.lru_cache(maxsize=256)
 def _probed(f: Function, at_zero: float | None, slope: float | None, dtype: Any) -> _Probed | None:
     """Numbers, or None for a function of traced values, of which nothing is known yet."""
-    # Arguments of a compiled function: constants of it would be evaluated one by one.
-    with jax.ensure_compile_time_eval():
-        known = jax.jit(functools.partial(_probe, f, at_zero, slope))(_points(dtype))
-    if not all(map(concrete, jax.tree.leaves(known))):
+    if num.captures(f):
         return None
-    return jax.tree.map(np.asarray, known)
+    # Arguments of a compiled function: constants of it would be folded at some length.
+    return num.computed(functools.partial(_probe, f, at_zero, slope), _points(dtype))
 
 
 def _probe(f: Function, at_zero: float | None, slope: float | None, points: _Points) -> _Probed:

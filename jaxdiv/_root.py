@@ -1,10 +1,13 @@
 """Where falling functions cross 0, all at once."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+from ._tangents import materialised
 
 
 class _State(NamedTuple):
@@ -77,3 +80,36 @@ def falling_root(f: Callable[[Array], Array], low: Array, high: Array, *, steps:
     )
     found = lax.while_loop(lambda s: (s.step < steps) & ~jnp.all(s.done), advance, start)
     return found.at
+
+
+def following(
+    f: Callable[[Any, Array], Array], given: Any, root: Array, inside: Callable[[Array], Array]
+) -> Array:
+    """The root of a falling function f(given, x) with its derivative by `given`.
+
+    By the implicit function theorem: minus f's derivative by `given` over that by x. 0 where the
+    root is not `inside`, and by numbers that are not finite.
+    """
+
+    @jax.custom_jvp
+    def kept(given: Any, root: Array) -> Array:
+        return root
+
+    def rule(primals, tangents):
+        given, root = primals
+        follows = inside(root)
+        root = kept(given, root)  # which moves with what is given, for derivatives of higher order
+        x = jnp.where(follows, root, 0.5)
+        _, fall = jax.jvp(lambda x: f(given, x), (x,), (jnp.ones_like(x),))
+        dots = jax.tree.map(_of_finite, given, materialised(tangents[0]))
+        _, up = jax.jvp(lambda given: f(given, x), (given,), (dots,))
+        follows &= fall < 0
+        return root, jnp.where(follows, -up, 0) / jnp.where(follows, fall, 1)
+
+    kept.defjvp(rule, symbolic_zeros=True)
+    return kept(given, root)
+
+
+def _of_finite(x: Array, dot: Any) -> Any:
+    """A tangent where the number is finite, else 0."""
+    return dot if dot.dtype == jax.dtypes.float0 else jnp.where(jnp.isfinite(x), dot, 0)

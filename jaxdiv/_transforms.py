@@ -7,9 +7,8 @@ log-sum-exp. Both vanish exactly at p = q.
 """
 
 import dataclasses
-import functools
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +18,6 @@ from . import _numerics as num
 from ._divergence import (
     Claims,
     Divergence,
-    Homogeneous,
-    Limit,
     Scalar,
     Transform,
     check_scalar,
@@ -28,34 +25,26 @@ from ._divergence import (
     declare,
 )
 from ._f_divergences import KL, Alpha, JensenShannon, SquaredHellinger
-from ._mesh import cast
 from ._pytree import static
-from ._root import falling_root
 from ._tangents import all_zero, materialised
 
 if TYPE_CHECKING:
     from .families.pair import Pair as FamilyPair
     from .rows.evaluate import Rows
-    from .rows.pair import Pair, Side
+    from .rows.pair import Side
 
 _INF = float("inf")
 
 
-def _deficit(rows: "Rows", alpha: Array) -> Array:
-    """-log(S/m) for 0 <= alpha <= 1, at the ends as limits from inside."""
-    row_alpha = alpha[..., 0] if alpha.ndim else alpha
-    mass_p, mass_q = rows.masses()
-    mass = row_alpha * mass_p + (1 - row_alpha) * mass_q
-    some = jnp.where(mass == 0, 1, mass)
-    end = (alpha == 0) | (alpha == 1)
-    inside = jnp.where(end, 0.5, alpha)
-    lost = row_alpha * (1 - row_alpha) * rows.sum(Alpha(inside))
-    # What the limits lose is the mass outside the other's support: of q at 0, of p at 1.
-    only_p, only_q = rows.unshared()
-    missing = jnp.where(row_alpha == 1, only_p, only_q)
-    lost = jnp.where(end[..., 0] if end.ndim else end, missing, lost) / some
+def _of_order_0(rows: "Rows") -> Array:
+    """Renyi's divergence of order 0, -log of q's mass on p's support, as part of all of q's."""
+    _, mass_q = rows.masses()
+    _, only_q = rows.unshared()
+    some = jnp.where(mass_q == 0, 1, mass_q)
+    lost = only_q / some
     near = ~(lost > 0.5)
-    far = jnp.log(some) - jnp.where(near, 0, rows.log_affinity(alpha))
+    zero = jnp.zeros((), rows.dtype)
+    far = jnp.log(some) - jnp.where(near, 0, rows.log_affinity(zero))
     return jnp.where(near, 0 - num.log1p(jnp.where(near, -lost, 0)), far)
 
 
@@ -106,7 +95,7 @@ class Renyi(Transform):
             return rows.renyi(alpha)
         zero, infinite = alpha == 0, alpha == _INF
         value = rows.renyi(jnp.where(zero | infinite, 2, alpha))
-        value = jnp.where(zero, _deficit(rows, jnp.zeros_like(alpha)), value)
+        value = jnp.where(zero, _of_order_0(rows), value)
         return jnp.where(infinite, rows.max_log_ratio(), value)
 
     def claims(self) -> Claims:
@@ -300,83 +289,11 @@ class SquaredFisherRao(Transform):
         )  # fmt: skip
 
 
-@declare
-class _AffinitySlope(Homogeneous):
-    """d/d alpha of p^alpha q^(1-alpha) - alpha p - (1-alpha) q, for 0 < alpha < 1."""
-
-    alpha: Array
-    formula: ClassVar[str] = "sum p^alpha q^(1-alpha) log(p/q) - p + q"
-
-    def term(self, pair: "Pair") -> Array:
-        # Near p = q: q (l (exp(alpha l) - 1) - (exp(l) - 1 - l)), both of second order in l.
-        near = jnp.abs(pair.log_ratio) <= 1
-        small = jnp.where(near, pair.log_ratio, 0)
-        curve = small * small * num.exp_second_difference(jnp.zeros((), small.dtype), small)
-        series = pair.q * (small * num.expm1(self.alpha * small) - curve)
-        return jnp.where(near, series, pair.affinity(self.alpha) * pair.log_ratio - pair.difference)
-
-    def weighted(self, pair: "Pair") -> tuple[Array, Array]:
-        ratio, affinity = pair.log_ratio, pair.affinity(self.alpha)
-        by_p = affinity * (self.alpha * ratio + 1) - pair.p
-        return by_p, affinity * ((1 - self.alpha) * ratio - 1) + pair.q
-
-    def limits(self) -> tuple[Limit, Limit]:
-        return Limit(1.0, -_INF, 0.0), Limit(-1.0, _INF, 0.0)
-
-    def claims(self) -> Claims:
-        raise NotImplementedError("a step of Chernoff information, not a divergence")
-
-
-def _slope(rows: "Rows", alpha: Array) -> Array:
-    """The derivative of -log(S/m) by alpha, m'/m - S'/S, to within a rounding of log(p/q)."""
-    mass_p, mass_q = rows.masses()
-    row_alpha = alpha[..., 0]
-    mass = row_alpha * mass_p + (1 - row_alpha) * mass_q
-    _, mean = jax.jvp(rows.log_affinity, (alpha,), (jnp.ones_like(alpha),))
-    return ((mass_p - mass_q) / jnp.where(mass > 0, mass, 1) - mean)[..., None]
-
-
-def _following(rows: "Rows", best: Array) -> Array:
-    """The best alpha with its derivative, which second derivatives of the exponent need.
-
-    First ones do not (the envelope theorem). By the implicit function theorem: minus the slope's
-    derivative by p and q over that by alpha, of which no digits are lost where p is near q.
-    """
-    epsilon = float(jnp.finfo(best.dtype).eps)
-
-    @jax.custom_jvp
-    def following(sides: Any, best: Array) -> Array:
-        return best
-
-    def rule(primals, tangents):
-        sides, best = primals
-        inside = (best > 2 * epsilon) & (best < 1 - 2 * epsilon)
-        start = jnp.where(inside, best, 0.5)
-
-        def slope(sides: Any, alpha: Array) -> Array:
-            return _slope(rows.with_sides(*sides), alpha)
-
-        _, curvature = jax.jvp(lambda a: slope(sides, a), (start,), (jnp.ones_like(start),))
-        dots = jax.tree.map(_of_finite, sides, materialised(tangents[0]))
-        _, up = jax.jvp(lambda sides: slope(sides, start), (sides,), (dots,))
-        bends = inside & (curvature < 0)
-        tangent = jnp.where(bends, -up, 0) / jnp.where(bends, curvature, 1)
-        return following(sides, best), tangent
-
-    following.defjvp(rule, symbolic_zeros=True)
-    return following(rows.sides(), best)
-
-
-def _of_finite(x: Array, dot: Any) -> Any:
-    """A tangent where the number is finite, else 0."""
-    return dot if dot.dtype == jax.dtypes.float0 else jnp.where(jnp.isfinite(x), dot, 0)
-
-
 def _highest(rows: "Rows", alpha: Array) -> Array:
     """-log(S/m) at the alpha where it is highest: its derivative by alpha, 0, is left out."""
 
     def of(sides: tuple["Side", "Side"], alpha: Array) -> Array:
-        return _deficit(rows.with_sides(*sides), alpha)
+        return (1 - alpha[..., 0]) * rows.with_sides(*sides).renyi(alpha)
 
     function = jax.custom_jvp(of)
 
@@ -420,34 +337,7 @@ class Chernoff(Divergence):
         return chernoff(pair)
 
     def evaluate(self, rows: "Rows") -> Array:
-        epsilon = float(jnp.finfo(rows.dtype).eps)
-
-        def rise(rows: "Rows", alpha: Array) -> Array:
-            # The slope of -log(S/m), m'/m - S'/S. Near p = q that is (N m' - N' m)/(S m) with
-            # N = S - m, and N' a sum of small terms; where S is small, S'/S is a weighted mean.
-            mass_p, mass_q = rows.masses()
-            row_alpha = alpha[..., 0]
-            mass = row_alpha * mass_p + (1 - row_alpha) * mass_q
-            slope, gap = rows.sum(_AffinitySlope(alpha)), mass_p - mass_q
-            log_sum, mean = jax.jvp(rows.log_affinity, (alpha,), (jnp.ones_like(alpha),))
-            near = log_sum > jnp.log(0.5 * mass)
-            whole = jnp.where(near, jnp.exp(log_sum), mass)
-            lost = whole - mass
-            # Of what is but rounding the true product is far below the other.
-            lost = jnp.where(jnp.abs(lost) > 4 * epsilon * mass, lost, 0)
-            small = (lost * gap - slope * mass) / jnp.where(whole > 0, whole, 1)
-            some = jnp.where(mass > 0, mass, 1)
-            return (jnp.where(near, small, gap - mean * mass) / some)[..., None]
-
-        # The exponent is concave in alpha: its slope falls.
-        side_p, side_q = jax.tree.map(jax.lax.stop_gradient, rows.sides())
-        still = rows.with_sides(side_p, side_q)
-        # A supremum at an end (unequal supports) is approached to within a rounding.
-        ends = [jnp.full((*rows.batch, 1), x, rows.dtype) for x in (epsilon**2, 1 - epsilon / 2)]
-        low, high = (cast(x, rows.varying()) for x in ends)
-        steps = 2 * (58 if num.is_double(low) else 28)
-        best = falling_root(functools.partial(rise, still), low, high, steps=steps)
-        return _highest(rows, _following(rows, best))
+        return _highest(rows, rows.best_alpha()[..., None])
 
     def claims(self) -> Claims:
         # A maximum of jointly convex functions: -log of a jointly concave affinity.

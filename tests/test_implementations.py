@@ -12,6 +12,7 @@ import jaxdiv as jd
 from conftest import REPEATS, every, rest_slow
 from jaxdiv.rows import blocked as blocked_rows
 from jaxdiv.rows import lean, reference
+from jaxdiv.rows.normalised import LANES
 from jaxdiv.rows.pair import Side
 from jaxdiv.rows.renyi import RENYI
 from jaxdiv.rows.rule import SUM
@@ -119,7 +120,14 @@ def shaped(shape, scale=0.3, seed=0):
 
 
 # Lanes, one more and one less; several blocks with a ragged last one; one outcome; one row.
-SHAPES = [(3, lean._LANES + 1), (700, 1500), (5, 1), (3, lean._LANES), (2, lean._LANES - 1), (1, 7)]
+SHAPES = [
+    (3, LANES + 1),
+    (700, 1500),
+    (5, 1),
+    (3, LANES),
+    (2, LANES - 1),
+    (1, 7),
+]
 
 
 OTHERS = [(name, SHAPES[i]) for name in ("total_variation", "renyi_half") for i in (0, 1)]

@@ -12,7 +12,7 @@ import jaxdiv as jd
 from bench import gpu_static
 from conftest import every, rest_slow
 from jaxdiv.rows import dispatch, elementwise, mosaic_cluster, mosaic_tile
-from jaxdiv.rows.rule import LOG_AFFINITY
+from jaxdiv.rows.chernoff import BEST_ALPHA
 from oracles import from_logits, gradient, ulp_error
 from test_accuracy import centred_distance, logit_rows, oracle, promised
 from test_edges import INVALID, LOGITS, batch
@@ -377,7 +377,7 @@ def test_who_has_no_kernel():
     assert "one side is logits" in reason(jd.KL(), jax.nn.softmax(a), jd.Logits(b))
     assert "logits alone" in reason(jd.Renyi(0.5), jax.nn.softmax(a), jax.nn.softmax(b))
     both = jd.implementation_of(jd.Chernoff(), jd.Logits(a), jd.Logits(b), platform="cuda")
-    assert both.name == "mosaic_gpu and reference" and LOG_AFFINITY.name in both.reason
+    assert both.name == "reference and mosaic_gpu" and BEST_ALPHA.name in both.reason
     with pytest.raises(NotImplementedError, match="cpu"):
         jd.kl_divergence(jd.Logits(a), jd.Logits(b), implementation="mosaic_gpu")
     # Too short for the kernel: the reference, and the right value.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdiv._root import falling_root
+from jaxdiv._root import falling_root, following
 
 ROOTS = np.random.default_rng(0).uniform(1e-4, 1 - 1e-4, 500)
 FALLING = {
@@ -67,3 +67,42 @@ def test_one_trace_of_the_function_serves():
 
     jax.jit(lambda low, high: falling_root(f, low, high, steps=30)).lower(*ends(jnp.zeros((3,))))
     assert len(calls) == 1
+
+
+def test_a_root_follows_what_is_given_to_third_order():
+    # x = log(r) / c solves r exp(-c x) - 1 = 0.
+    given = jnp.asarray([2.0, 3.0]), jnp.asarray(4.0)
+
+    def root(r, c):
+        low, high = ends(r)
+        found = falling_root(lambda x: r * jnp.exp(-c * x) - 1, low, high, steps=60)
+        found = jax.lax.stop_gradient(found)
+        f = lambda given, x: given[0] * jnp.exp(-given[1] * x) - 1  # noqa: E731
+        return following(f, (r, c), found, lambda x: (x > 0) & (x < 1))
+
+    def known(r, c):
+        return jnp.log(r) / c
+
+    def third(f, argument):
+        for _ in range(3):
+            f = jax.jacfwd(f, argument)
+        return f(*given)
+
+    with jax.enable_x64(True):
+        given = tuple(x.astype(jnp.float64) for x in given)
+        for argument in (0, 1):
+            np.testing.assert_allclose(third(root, argument), third(known, argument), rtol=1e-9)
+
+
+def test_a_root_at_an_end_and_numbers_that_are_not_finite_have_no_part_in_derivatives():
+    r = jnp.asarray([0.5, 2.0])
+    shift = jnp.asarray([0.0, -jnp.inf])
+
+    def root(r, shift):
+        found = jnp.minimum(jax.lax.stop_gradient(r), 1.0)
+        f = lambda given, x: given[0] - x + jnp.where(given[1] < 0, 0, given[1])  # noqa: E731
+        return following(f, (r, shift), found, lambda x: x < 1).sum()
+
+    by_r, by_shift = jax.grad(root, (0, 1))(r, shift)
+    np.testing.assert_array_equal(by_r, [1.0, 0.0])
+    np.testing.assert_array_equal(by_shift, [1.0, 0.0])

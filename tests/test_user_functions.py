@@ -123,3 +123,27 @@ def test_a_users_function_written_plainly_keeps_its_digits(scale):
     assert ulp_error(jd.bregman_divergence(zero, q, potential), want, "float32") <= 16
     assert jd.f_divergence(q, zero, f) == jnp.inf
     assert jd.bregman_divergence(q, zero, potential) == jnp.inf
+
+
+def test_a_function_is_looked_at_by_one_program():
+    seen = []
+
+    def listen(event, duration, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            seen.append(duration)
+
+    p = jnp.asarray([0.5, 0.5])
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        jd.f_divergence(p, p, lambda t: t * jnp.log(t) + 2 * jnp.exp(t))
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    # That, and the divergence: operation by operation there would be twenty.
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("wrapped", [jax.jit, jax.vmap, lambda f: jax.grad(lambda *x: f(*x).sum())])
+def test_a_function_may_first_be_met_while_others_are_traced(wrapped):
+    p, q = jnp.asarray([[0.25, 0.75]]), jnp.asarray([[0.5, 0.5]])
+    got = wrapped(lambda p, q: jd.f_divergence(p, q, lambda t: t * jnp.log(t)))(p, q)
+    np.testing.assert_allclose(got, wrapped(jd.kl_divergence)(p, q), rtol=1e-6)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .. import _numerics as num
-from .._root import falling_root
+from .._root import falling_root, following
 from .base import Family
 from .pair import Pair
 
@@ -37,25 +37,8 @@ def _slope(pair: Pair, alpha: Array) -> Array:
     return jax.jvp(lambda a: _exponent(pair, a), (alpha,), (jnp.ones_like(alpha),))[1]
 
 
-@jax.custom_jvp
-def _following(members: tuple[Family, Family], best: Array) -> Array:
-    """The best alpha with its derivative, which second derivatives of the exponent need.
-
-    First ones do not (the envelope theorem). By the implicit function theorem: minus the slope's
-    derivative by the members over that by alpha.
-    """
-    return best
-
-
-@_following.defjvp
-def _(primals, tangents):
-    members, best = primals
-    slope = functools.partial(_slope, Pair(*members))
-    curvature = jax.jvp(slope, (best,), (jnp.ones_like(best),))[1]
-    _, up = jax.jvp(lambda m: _slope(Pair(*m), best), (members,), (tangents[0],))
-    bends = curvature < 0
-    tangent = jnp.where(bends, -up, 0) / jnp.where(bends, curvature, 1)
-    return _following(members, best), tangent
+def _anywhere(alpha: Array) -> Array:
+    return jnp.ones(alpha.shape, bool)
 
 
 def chernoff(pair: Pair) -> Array:
@@ -66,4 +49,6 @@ def chernoff(pair: Pair) -> Array:
     steps = 2 * (52 if num.is_double(low) else 24)
     best = falling_root(functools.partial(_slope, still), low, 1 - low, steps=steps)
     members = pair.p, pair.q
-    return _at_maximum(_exponent, members, _following(members, best))
+    # First derivatives do not need the best alpha's (the envelope theorem), second ones do.
+    best = following(lambda m, alpha: _slope(Pair(*m), alpha), members, best, _anywhere)
+    return _at_maximum(_exponent, members, best)

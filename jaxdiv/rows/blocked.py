@@ -33,10 +33,11 @@ def push(
 ) -> Array:
     """Its derivative along the tangents of the moving leaves."""
 
-    def whole(operands: Operands, *dots: Array) -> list[Array]:
-        return [reference.push(statistic, operands, known, dots, moving=moving)]
+    def whole(operands: Operands, known: Array, *dots: Array) -> list[Array]:
+        return [reference.push(statistic, operands, known[:, 0], dots, moving=moving)]
 
-    return _over_blocks(statistic, whole, None, operands, dots, ["rows"])[0]
+    others = [known[..., None], *dots]
+    return _over_blocks(statistic, whole, None, operands, others, ["rows"])[0]
 
 
 def pull(

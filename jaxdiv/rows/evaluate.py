@@ -9,6 +9,7 @@ from jax import Array
 from .. import _numerics as num
 from .._divergence import Separable
 from .._mesh import alike, varying
+from .chernoff import BEST_ALPHA
 from .inline import inlined
 from .pair import Side, pair_of
 from .renyi import RENYI, mass
@@ -41,6 +42,10 @@ class Rows:
     def renyi(self, alpha: Array) -> Array:
         """Renyi's divergence of order alpha, 0 <= alpha < inf."""
         return self._statistic(RENYI, alpha)
+
+    def best_alpha(self) -> Array:
+        """The alpha of Chernoff information, 0 < alpha < 1."""
+        return self._statistic(BEST_ALPHA, ())
 
     def _statistic(self, statistic: Statistic, parameters: Any) -> Array:
         # Here, as what it needs of JAX takes a fifth of the time of `import jaxdiv`.

@@ -29,7 +29,8 @@ def inlined(statistic: Statistic) -> Callable[..., Array]:
         moving = tuple(None if all_zero(t) else materialised(t) for t in tangents)
         if all(t is None for t in moving):
             return value, jnp.zeros_like(value)
-        return value, jax.checkpoint(statistic.tangent)(operands, moving)
+        known = jax.lax.stop_gradient(value)
+        return value, jax.checkpoint(statistic.tangent)(operands, moving, known)
 
     function.defjvp(rule, symbolic_zeros=True)
     return function

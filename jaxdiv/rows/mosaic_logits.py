@@ -13,6 +13,7 @@ from jax import Array
 
 from .._f_divergences import Alpha
 from . import elementwise, lean, reference
+from . import normalised as norm
 from .blocked import as_rows, repaired
 from .mosaic_passes import SIDES, Programs, run
 from .pair import Side
@@ -107,13 +108,13 @@ def _unknown(divergence: Any) -> bool:
     the value.
     """
     slope = divergence.steepness()
-    return isinstance(slope, float) and slope > lean.STEEP
+    return isinstance(slope, float) and slope > norm.STEEP
 
 
 def _stand(divergence: Any, total: Array) -> Array:
     steep = jnp.asarray(0.0 if _unknown(divergence) else divergence.steepness())
-    gentle = (steep[..., 0] if steep.ndim else steep) <= lean.STEEP
-    least = lean.ROUGH if divergence.rough else lean.SMOOTH
+    gentle = (steep[..., 0] if steep.ndim else steep) <= norm.STEEP
+    least = norm.ROUGH if divergence.rough else norm.SMOOTH
     return (total >= least) & (total < jnp.inf) & gentle
 
 
@@ -125,16 +126,16 @@ def programs_of(divergence: Any, moving: Sequence[bool]) -> tuple[Programs, Arra
     leaves, tree = jax.tree.flatten(divergence)
     rough = divergence.rough
 
-    def sides(numbers: dict[str, Array]) -> list[lean.Normalised]:
-        def side(name: str) -> lean.Normalised:
+    def sides(numbers: dict[str, Array]) -> list[norm.Normalised]:
+        def side(name: str) -> norm.Normalised:
             x, top, ties, others = (numbers[f"{n}_{name}"] for n in ("x", "top", "ties", "others"))
-            return lean.Normalised(x, top, ties + others)
+            return norm.Normalised(x, top, ties + others)
 
         return [side(name) for name in SIDES]
 
     def pair(numbers: dict[str, Array]) -> Any:
         p, q = sides(numbers)
-        return p, q, lean.pair_of(p, q, numbers["error"] if rough else 0)
+        return p, q, norm.pair_of(p, q, numbers["error"] if rough else 0)
 
     def by_mass(leaves: Any, p: Any, q: Any, both: Any) -> tuple[Array, Array]:
         like = Side(p.values, None, "logits")
@@ -155,7 +156,7 @@ def programs_of(divergence: Any, moving: Sequence[bool]) -> tuple[Programs, Arra
         return [(numbers["x_p"] != numbers["x_q"]).astype(jnp.float32)] if vanishing else []
 
     def excess(leaves, **numbers):
-        return [lean.excess(*sides(numbers))]
+        return [norm.excess(*sides(numbers))]
 
     def slopes(leaves, **numbers):
         p, q, both = pair(numbers)
@@ -214,7 +215,7 @@ def _value_kernel(rows: Any, programs: Programs, inputs: Any, outputs: Any, unkn
     total, *more = rows.sums(programs["terms"], found)
     fine = _finite(found)
     if unknown:
-        fine &= jnp.abs(more[0]) <= lean.STEEP * total
+        fine &= jnp.abs(more[0]) <= norm.STEEP * total
     elif more:
         total = jnp.where(more[0] == 0, _SAME, total)
     # NaN does not stand.
@@ -245,7 +246,7 @@ def _pull_kernel(
         total = rows.number(known)
         # By Euler's theorem the two slopes add up to the value.
         steep = given["whole_p"] if moving[0] else total - given["whole_q"]
-        fine &= jnp.abs(steep) <= lean.STEEP * total
+        fine &= jnp.abs(steep) <= norm.STEEP * total
     stands = jnp.where(fine, 1.0, 0.0)
     if sums:
         same = fine & (sums[0] == 0)

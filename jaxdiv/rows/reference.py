@@ -18,9 +18,8 @@ def push(
     statistic: Statistic, operands: Operands, known: Array, dots: Sequence[Array], *, moving: Moving
 ) -> Array:
     """Its derivative along the tangents of the moving leaves; `known` is the statistic."""
-    del known
     operands = widened(operands)
-    return statistic.tangent(operands, tangents_of(operands, moving, widened(list(dots))))
+    return statistic.tangent(operands, tangents_of(operands, moving, widened(list(dots))), known)
 
 
 def pull(

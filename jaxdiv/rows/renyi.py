@@ -6,6 +6,8 @@ small S, the second those of an S near m. Rows that are all near don't pay for t
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +15,8 @@ from jax import Array, lax
 
 from .. import _numerics as num
 from .._f_divergences import Alpha
-from .pair import Side
-from .rule import LOG_AFFINITY, SUM
+from .pair import Pair, Side, pair_of
+from .rule import log_affinity_of, log_affinity_tangent_of, sum_of, sum_tangent_of
 from .statistic import Statistic
 
 
@@ -81,31 +83,35 @@ def all_near(alpha: Array, mass_p: Array, mass_q: Array, total: Array) -> Array:
     return jnp.all(_excess(alpha, m, total)[2])
 
 
-def _parts(alpha: Array, side_p: Side, side_q: Side, *, far: bool = True) -> tuple[Array, ...]:
-    """What `_of_rows` takes; 0 for the log-affinity where only its derivative counts."""
-    masses = mass(side_p), mass(side_q)
-    total = SUM.value(Alpha(alpha), side_p, side_q)
-    if not far:
-        return row_order(alpha), *masses, total, jnp.zeros_like(total)
-    log_affinity = lax.cond(
-        all_near(row_order(alpha), *masses, total),
-        lambda *_: jnp.zeros_like(total),
-        LOG_AFFINITY.value,
-        other_order(alpha),
-        side_p,
-        side_q,
-    )
-    return row_order(alpha), *masses, total, log_affinity
+_Parts = tuple[Array, Array, Array, Array]
+
+
+def _parts(alpha: Array, pair: Pair, side_p: Side, side_q: Side) -> _Parts:
+    """What `_of_rows` takes, but for the log-affinity."""
+    total = sum_of(Alpha(alpha), pair, side_p, side_q)
+    return row_order(alpha), mass(side_p), mass(side_q), total
+
+
+def _if_far(parts: _Parts, function: Callable[..., Array], *operands: Any) -> Array:
+    """What needs the log-affinity, 0 where no row does."""
+    zeros = jnp.zeros_like(parts[-1])
+    return lax.cond(all_near(*parts), lambda *_: zeros, function, *operands)
 
 
 def _value(alpha: Array, side_p: Side, side_q: Side) -> Array:
-    return _of_rows(*_parts(alpha, side_p, side_q))
+    # One pair for both forms: it is most of the work.
+    pair = pair_of(side_p, side_q)
+    parts = _parts(alpha, pair, side_p, side_q)
+    far = _if_far(parts, log_affinity_of, other_order(alpha), pair, side_p, side_q)
+    return _of_rows(*parts, far)
 
 
-def _tangent(primals, tangents) -> Array:
+def _tangent(primals, tangents, _) -> Array:
     alpha, side_p, side_q = primals
     alpha_dot, dot_p, dot_q = tangents
-    parts = _parts(*primals, far=alpha_dot is not None)
+    pair = pair_of(side_p, side_q)
+    parts = _parts(alpha, pair, side_p, side_q)
+    other = other_order(alpha), side_p, side_q
 
     def mass_dot(side: Side, dot: Side | None) -> Array:
         if dot is None or side.chart == "logits":
@@ -113,19 +119,16 @@ def _tangent(primals, tangents) -> Array:
         return jax.jvp(mass, (side,), (dot,))[1]
 
     by_alpha = None if alpha_dot is None else Alpha(alpha_dot)
-    total_dot = SUM.tangent((Alpha(alpha), side_p, side_q), (by_alpha, dot_p, dot_q))
+    total_dot = sum_tangent_of(pair, (Alpha(alpha), side_p, side_q), (by_alpha, dot_p, dot_q))
     other_dot = None if alpha_dot is None else jnp.where(alpha == 1, 0, alpha_dot)
-    far_dot = lax.cond(
-        all_near(*parts[:4]),
-        lambda *_: jnp.zeros_like(total_dot),
-        lambda primals, tangents: LOG_AFFINITY.tangent(primals, tangents),
-        (other_order(alpha), side_p, side_q),
-        (other_dot, dot_p, dot_q),
-    )
+    far_dot = _if_far(parts, log_affinity_tangent_of, pair, other, (other_dot, dot_p, dot_q))
     moved = mass_dot(side_p, dot_p), mass_dot(side_q, dot_q), total_dot, far_dot
+    # Of the log-affinity only the derivative counts, but along alpha.
     if alpha_dot is None:  # its zero would meet the infinity of what is divided by alpha - 1
-        return jax.jvp(functools.partial(_of_rows, parts[0]), parts[1:], moved)[1]
-    return jax.jvp(_of_rows, parts, (row_order(alpha_dot), *moved))[1]
+        given = *parts[1:], jnp.zeros_like(total_dot)
+        return jax.jvp(functools.partial(_of_rows, parts[0]), given, moved)[1]
+    far = _if_far(parts, log_affinity_of, other[0], pair, side_p, side_q)
+    return jax.jvp(_of_rows, (*parts, far), (row_order(alpha_dot), *moved))[1]
 
 
 # Renyi's divergence of order 0 <= alpha < inf, a scalar or one number a row, (..., 1).

@@ -34,16 +34,24 @@ def outside(divergence: Separable) -> Array:
 
 
 def _sum(divergence: Separable, side_p: Side, side_q: Side) -> Array:
-    pair = pair_of(side_p, side_q)
+    return sum_of(divergence, pair_of(side_p, side_q), side_p, side_q)
+
+
+def sum_of(divergence: Separable, pair: Pair, side_p: Side, side_q: Side) -> Array:
+    """The sum of a summand over each row, of the pair of two sides."""
     total = num.row_sum(entries(divergence, pair, side_p.support(), side_q.support()))
     bad = invalid(side_p, side_q) | outside(divergence)
     return jnp.where(bad, jnp.nan, total)
 
 
-def _sum_tangent(primals, tangents) -> Array:
+def _sum_tangent(primals, tangents, _) -> Array:
+    return sum_tangent_of(pair_of(*primals[1:]), primals, tangents)
+
+
+def sum_tangent_of(pair: Pair, primals, tangents) -> Array:
+    """Its derivative in a direction."""
     divergence, side_p, side_q = primals
     by_parameters, dot_p, dot_q = tangents
-    pair = pair_of(side_p, side_q)
     some_p, some_q = side_p.support(), side_q.support()
     bad = (invalid(side_p, side_q) | outside(divergence))[..., None]
     total = jnp.zeros(bad.shape[:-1], pair.p.dtype)
@@ -122,13 +130,18 @@ def _edge(edge: Edge, zero_linear: bool, other_linear: bool) -> tuple[Array, Arr
 
 
 def _log_affinity(alpha: Array, side_p: Side, side_q: Side) -> Array:
-    _, top, total = _affinity_parts(alpha, pair_of(side_p, side_q), side_p, side_q)
+    return log_affinity_of(alpha, pair_of(side_p, side_q), side_p, side_q)
+
+
+def log_affinity_of(alpha: Array, pair: Pair, side_p: Side, side_q: Side) -> Array:
+    """The log-affinity of each row, of the pair of two sides."""
+    _, top, total = affinity_parts(alpha, pair, side_p, side_q)
     finite = jnp.abs(top) < jnp.inf
     value = jnp.where(finite, top + jnp.log(jnp.where(finite, total, 1)), top)
     return jnp.where(invalid(side_p, side_q), jnp.nan, value)
 
 
-def _affinity_parts(
+def affinity_parts(
     alpha: Array, pair: Pair, side_p: Side, side_q: Side
 ) -> tuple[Array, Array, Array]:
     """exp(y - max y) where max y is finite, the maximum, the sum; y = log(p^alpha q^(1-alpha))."""
@@ -142,12 +155,16 @@ def _affinity_parts(
     return scaled, top, num.row_sum(scaled)
 
 
-def _log_affinity_tangent(primals, tangents) -> Array:
+def _log_affinity_tangent(primals, tangents, _) -> Array:
+    return log_affinity_tangent_of(pair_of(*primals[1:]), primals, tangents)
+
+
+def log_affinity_tangent_of(pair: Pair, primals, tangents) -> Array:
+    """Its derivative in a direction."""
     alpha, side_p, side_q = primals
     alpha_dot, dot_p, dot_q = tangents
-    pair = pair_of(side_p, side_q)
     some_p, some_q = side_p.support(), side_q.support()
-    scaled, top, sum_scaled = _affinity_parts(alpha, pair, side_p, side_q)
+    scaled, top, sum_scaled = affinity_parts(alpha, pair, side_p, side_q)
     finite = (jnp.abs(top) < jnp.inf)[..., None]
     share = jnp.where(finite, scaled / jnp.where(finite, sum_scaled[..., None], 1), 0)
     # Where the sum is 0 or infinite its logarithm's derivative is infinite in the entries that

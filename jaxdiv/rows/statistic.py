@@ -22,13 +22,14 @@ Moving = tuple[bool, ...]
 class Statistic:
     """A number a row, and its derivative in a direction: what every path computes.
 
-    `tangent(operands, tangents)` takes None for what does not move; it is ordinary code, linear in
-    the tangents, that JAX differentiates and transposes.
+    `tangent(operands, tangents, known)` takes None for what does not move, and the statistic, on
+    which it must not depend smoothly; it is ordinary code, linear in the tangents, that JAX
+    differentiates and transposes.
     """
 
     name: str
     value: Callable[..., Array]
-    tangent: Callable[[Operands, tuple[Any, Any, Any]], Array]
+    tangent: Callable[[Operands, tuple[Any, Any, Any], Array], Array]
 
 
 def wide_dtype(dtype: Any) -> Any:

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from .._chernoff import best_alpha, inside, slope
 from .._divergence import Claims, Edge, Reverse, Separable, declare
 from .._f_divergences import Alpha
 from .._mesh import varying
+from .._root import following
 from ..rows.pair import Pair
 from ..rows.renyi import other_order, renyi_of
 from .plan import Plan
@@ -103,6 +105,20 @@ class TiledRows:
         """Renyi's divergence of order alpha, 0 <= alpha < inf."""
         total, far = self._find(("sum", Alpha(alpha)), ("affinity", other_order(alpha)))
         return renyi_of(alpha, *self.masses(), total, far)
+
+    def log_affinity_slope(self, alpha: Array) -> tuple[Array, Array]:
+        """log sum p^alpha q^(1 - alpha) and its derivative by alpha, one number a row, (..., 1)."""
+        return jax.jvp(self.log_affinity, (alpha,), (jnp.ones_like(alpha),))
+
+    def best_alpha(self) -> Array:
+        """The alpha of Chernoff information, 0 < alpha < 1."""
+        still = self.with_sides(*jax.tree.map(jax.lax.stop_gradient, self.sides()))
+        best = best_alpha(still, jnp.zeros(self.batch, self.dtype), self.varying())
+
+        def rises(sides: tuple[Placed, Placed], alpha: Array) -> Array:
+            return slope(self.with_sides(*sides), alpha)
+
+        return following(rises, self.sides(), best, inside)[..., 0]
 
     def max_log_ratio(self) -> Array:
         """The largest log(p/q) on the support of p."""

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from .._numerics import QUICKLY
 from .arithmetic import Bounds, evaluate
 from .inertia import eigenvalues_below, logit_curvature, logit_rounding, negative_in_logits
 from .points import Points
-from .programs import QUICKLY
 from .proofs import derivative
 from .subject import CHARTS, Subject
 from .verdict import Finding, Observation, Sample

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _picture as picture
+from .._numerics import QUICKLY
 from .properties import CONVEXITY, Property
 from .subject import CHARTS, Subject
 from .verdict import Finding, Witness
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 P = (0.5, 0.3, 0.2)
 _STEPS = 100  # of the simplex's grid
 _BATCH = 4096  # rows of a call, so that all pictures share what is compiled
-_QUICKLY: Any = {"xla_backend_optimization_level": 0}
 _STYLE: Any = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False}
 # What is drawn where no counterexample says where to look: p, another p, and two q.
 _ENDS = {"p": P, "p0": P, "p1": (0.1, 0.2, 0.7), "q": (0.2, 0.3, 0.5)}
@@ -71,10 +71,10 @@ def _by_q(subject: Subject, chart: str, p: Any, q: Any) -> Any:
     return jax.grad(lambda q: jnp.sum(subject.value(chart, p, q)))(q)
 
 
-_slope = jax.jit(_by_q, static_argnums=(0, 1), compiler_options=_QUICKLY)
+_slope = jax.jit(_by_q, static_argnums=(0, 1), compiler_options=QUICKLY)
 
 
-@functools.partial(jax.jit, static_argnums=0, compiler_options=_QUICKLY)
+@functools.partial(jax.jit, static_argnums=0, compiler_options=QUICKLY)
 def _applied(subject: Subject, p: Any, v: Any) -> Any:
     """The Hessian by q at p = q, applied."""
     return jax.jvp(lambda q: _by_q(subject, CHARTS[0], p, q), (p,), (v,))[1]

@@ -23,9 +23,9 @@ import jax
 from jax import Array
 from jax.core import Tracer
 
-# Small batches: the optimisations of LLVM would take longer than all that the program does.
-QUICKLY = {"xla_backend_optimization_level": 0}
-_SMALL = 2**18
+from .._numerics import QUICKLY
+
+_SMALL = 2**18  # numbers: the optimisations of LLVM would take longer than the program
 
 _folder: Path | None = None
 

@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._divergence import Transform
+from .._numerics import QUICKLY
 from . import premises as facts
-from .programs import QUICKLY
 from .proofs import derivative
 from .properties import Function, Property, Rows, Sides, softmax
 from .search import confirm

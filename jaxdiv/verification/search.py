@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from .._numerics import QUICKLY
 from .arithmetic import Bounds, program
-from .programs import QUICKLY
 from .properties import Function, Property, Rows
 from .verdict import Sample, Witness
 

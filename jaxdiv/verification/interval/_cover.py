@@ -11,12 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from ..._numerics import QUICKLY
 from ._interpret import enclose, inlined, smooth
 from ._rounding import Interval, tiny
 
 _BATCH = 256  # boxes that are evaluated at a time
-# Compilation takes much longer than the search.
-_QUICKLY = {"xla_backend_optimization_level": 0}
 _PENDING, _PROVED, _SPLIT, _UNDECIDED, _REFUTED = range(5)
 
 
@@ -93,7 +92,7 @@ def at_least(
         # Every split makes two boxes of one, and one more leaf.
         capacity = 2 * max_boxes - (len(edges) - 1)
         search = functools.partial(_search, g, smooth_of, capacity, depth)
-        search = jax.jit(search, compiler_options=_QUICKLY)
+        search = jax.jit(search, compiler_options=QUICKLY)
         state = jax.device_get(search(edges[:-1], edges[1:], threshold))
     return _cover(state, threshold)
 
