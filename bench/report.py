@@ -69,7 +69,7 @@ def number(x: float | None) -> str:
     """Two digits, in as few characters: 0, 3.1e-7, 0.25, 130; a dash for None."""
     if x is None:
         return "–"
-    text = f"{x:.0f}" if 100 <= abs(x) < 1e4 else f"{x:.2g}"
+    text = f"{x:.0f}" if 99.5 <= abs(x) < 1e4 else f"{x:.2g}"
     return text.replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
 
 

@@ -26,7 +26,7 @@ from .verdict import Finding, Observation, Sample
 
 _DENSE = 64
 _DIRECTIONS = 4
-_ENTRIES = 2**20  # numbers of a batch of Hessians that are in memory at once
+_ENTRIES = 2**18  # numbers of a batch of Hessians: larger ones take longer to compile for
 _EIGENVALUES = 4096  # the most matrices whose eigenvalues are computed
 _SEEN = 8  # bad points that are looked at again for an observation
 _SLACK = 32  # roundings of a second derivative and of the sums it stands in
