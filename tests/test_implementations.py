@@ -350,3 +350,27 @@ def test_a_function_of_traced_values():
 
     got = jax.jit(f)(jnp.float32(2.0), a, b)
     np.testing.assert_allclose(got, 2 * jd.chi2_divergence(jd.Logits(a), jd.Logits(b)).sum(), 1e-5)
+
+
+@pytest.mark.slow
+def test_renyi_of_many_rows_at_any_order_and_distance():
+    # The plain path in float64, which is checked against mpmath, on the stored float32 numbers.
+    rng = np.random.default_rng(5)
+
+    def compiled(implementation):
+        return jax.jit(
+            lambda a, b, alpha: jd.renyi_divergence(
+                jd.Logits(a), jd.Logits(b), alpha, implementation=implementation
+            )
+        )
+
+    blocked, plain = compiled("blocked"), compiled("reference")
+    with jax.enable_x64(True):
+        for alpha in np.float32([0.02, 0.2, 0.5, 0.8, 1 - 1e-6, 1, 1 + 1e-6, 1.02, 2, 5, 20]):
+            for base, scale in ((3, 1e-3), (3, 0.1), (0.5, 3), (3, 3), (6, 6), (9, 2), (1, 10)):
+                a = np.float32(rng.normal(size=(8000, 5)) * base)
+                shrunk = a * rng.uniform(size=(8000, 1)) if scale >= 1 else a
+                b = np.float32(shrunk + rng.normal(size=a.shape) * scale)
+                want = np.asarray(plain(np.float64(a), np.float64(b), np.float64(alpha)))
+                error = np.abs(np.float64(blocked(a, b, alpha)) - want) / want
+                assert error[want > 1e-30].max() <= 64 * 2.0**-23, (alpha, base, scale)
