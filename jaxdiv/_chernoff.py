@@ -97,7 +97,7 @@ def slope(rows: Exponent, alpha: Array) -> Array:
     return (gap / jnp.where(mass > 0, mass, 1) - mean)[..., None]
 
 
-def best_alpha(rows: Exponent, like: Array, varying: frozenset = frozenset()) -> Array:
+def best_alpha(rows: Exponent, like: Array, varying: frozenset) -> Array:
     """Where the exponent, which is concave in alpha, is highest: one number a row, (..., 1).
 
     `like` is a number of every row; `varying` the mesh axes along which they differ.

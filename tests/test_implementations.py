@@ -12,6 +12,7 @@ import jaxdiv as jd
 from conftest import REPEATS, every, rest_slow
 from jaxdiv.rows import blocked as blocked_rows
 from jaxdiv.rows import lean, reference
+from jaxdiv.rows.evaluate import Rows
 from jaxdiv.rows.normalised import LANES
 from jaxdiv.rows.pair import Side
 from jaxdiv.rows.renyi import RENYI
@@ -374,3 +375,23 @@ def test_renyi_of_many_rows_at_any_order_and_distance():
                 want = np.asarray(plain(np.float64(a), np.float64(b), np.float64(alpha)))
                 error = np.abs(np.float64(blocked(a, b, alpha)) - want) / want
                 assert error[want > 1e-30].max() <= 64 * 2.0**-23, (alpha, base, scale)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_best_alpha_moves_with_its_rows_in_blocks_too():
+    rng = np.random.default_rng(6)
+    a, b, direction = rng.normal(size=(3, 300, 1000))  # two blocks
+
+    @jax.jit
+    def along(b, direction):
+        def best(b):
+            sides = (Side(jnp.asarray(x), chart="logits") for x in (a, b))
+            return Rows(*sides, "blocked").best_alpha()
+
+        return jax.jvp(best, (b,), (direction,))
+
+    step = 1e-4
+    (up, _), (down, _) = (along(b + s * direction, direction) for s in (step, -step))
+    _, moved = along(b, direction)
+    assert np.abs(moved).min() > 0
+    np.testing.assert_allclose(moved, (up - down) / (2 * step), rtol=1e-5, atol=1e-8)
