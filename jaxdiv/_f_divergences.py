@@ -53,10 +53,16 @@ class KL(Homogeneous):
         # p (exp(-l) - 1 + l): a series near p = q, where it needs no other number than l.
         near = jnp.abs(pair.log_ratio) <= 1
         series = pair.p * num.exp_remainder_near(jnp.where(near, -pair.log_ratio, 0))
-        return jnp.where(near, series, pair.p * pair.log_ratio - (pair.p - pair.q))
+        return jnp.where(near, series, self.apart(pair))
+
+    def apart(self, pair: "Pair") -> Array:  # not None
+        return pair.p * pair.log_ratio - (pair.p - pair.q)
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         return pair.p * pair.log_ratio, -pair.difference
+
+    def totals(self, value: Array) -> tuple[Array | float | None, Array | float | None]:
+        return value, 0.0
 
     def limits(self) -> tuple[Limit, Limit]:
         # t f(1/t) = t - 1 - log t, whose log-derivative t - 1 tends to -1.
@@ -66,6 +72,19 @@ class KL(Homogeneous):
         return self.stated(
             convex_in_p_logits=False, convex_in_q_logits=True, metric="no", products="additive"
         )
+
+
+def _logs_over_mixture(weight: Scalar, pair: "Pair") -> tuple[Array, Array]:
+    """log(p/m) and log(q/m), m = weight p + (1 - weight) q, to an ulp or two of 1.
+
+    From that of the larger; of the smaller it is |log(p/q)| less.
+    """
+    above = pair.p >= pair.q
+    large, small = jnp.where(above, pair.p, pair.q), jnp.where(above, pair.q, pair.p)
+    share = jnp.where(above, weight, 1 - jnp.asarray(weight))
+    log = -jnp.log(share + (1 - share) * (small / _positive(large)))
+    ratio = pair.log_ratio
+    return log + jnp.minimum(ratio, 0), log - jnp.maximum(ratio, 0)
 
 
 @declare
@@ -85,6 +104,9 @@ class SkewKL(Homogeneous):
     def summand(self, p: Array, q: Array) -> Array:
         return KL().summand(p, q + self.skew * (p - q))
 
+    def curvature(self) -> Scalar:
+        return jnp.square(1 - jnp.asarray(self.skew))
+
     def _mixture(self, pair: "Pair") -> tuple[Array, Array, Array, Array]:
         """m, p - m, p log(p/m) - p + m and log(p/m)."""
         mixture = self.skew * pair.p + (1 - self.skew) * pair.q
@@ -93,6 +115,10 @@ class SkewKL(Homogeneous):
 
     def term(self, pair: "Pair") -> Array:
         return self._mixture(pair)[2]
+
+    def apart(self, pair: "Pair") -> Array | None:
+        from_p, _ = _logs_over_mixture(self.skew, pair)
+        return pair.p * from_p - (1 - self.skew) * (pair.p - pair.q)
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         # d_p = log(p/m) - skew y and d_q = -(1 - skew) y with y = (p - m)/m. Near p = q the two
@@ -150,6 +176,9 @@ class JensenShannon(Homogeneous):
         m = w * p + (1 - w) * q
         return w * (p * jnp.log(p)) + (1 - w) * (q * jnp.log(q)) - m * jnp.log(m)
 
+    def curvature(self) -> Scalar:
+        return jnp.asarray(self.weight) * (1 - jnp.asarray(self.weight))
+
     def _parts(self, pair: "Pair") -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """KL's summand from p and from q to the mixture, each with its log-ratio."""
         w, p, q = self.weight, pair.p, pair.q
@@ -161,6 +190,10 @@ class JensenShannon(Homogeneous):
     def term(self, pair: "Pair") -> Array:
         (from_p, _), (from_q, _) = self._parts(pair)
         return self.weight * from_p + (1 - self.weight) * from_q
+
+    def apart(self, pair: "Pair") -> Array | None:
+        from_p, from_q = _logs_over_mixture(self.weight, pair)
+        return self.weight * pair.p * from_p + (1 - self.weight) * pair.q * from_q
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         (_, ratio_p), (_, ratio_q) = self._parts(pair)
@@ -192,6 +225,9 @@ class TotalVariation(Homogeneous):
     def term(self, pair: "Pair") -> Array:
         return 0.5 * jnp.abs(pair.difference)
 
+    def apart(self, pair: "Pair") -> Array | None:
+        return self.term(pair)
+
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         sign = 0.5 * jnp.sign(pair.difference)
         return sign * pair.p, -sign * pair.q
@@ -221,6 +257,9 @@ class SquaredHellinger(Homogeneous):
     def summand(self, p: Array, q: Array) -> Array:
         return jnp.square(jnp.sqrt(p) - jnp.sqrt(q)) / 2
 
+    def curvature(self) -> Scalar:
+        return 0.25
+
     def _roots(self, pair: "Pair") -> tuple[Array, Array, Array]:
         def root(mass: Array, log_mass: Array) -> Array:
             # The square root of a mass that underflowed need not underflow.
@@ -234,6 +273,10 @@ class SquaredHellinger(Homogeneous):
     def term(self, pair: "Pair") -> Array:
         _, _, difference = self._roots(pair)
         return 0.5 * difference * difference
+
+    def apart(self, pair: "Pair") -> Array | None:
+        # A root that is 0, as of a mass that underflowed, is as good as what it might be.
+        return 0.5 * jnp.square(num.safe_sqrt(pair.p) - num.safe_sqrt(pair.q))
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         root_p, root_q, difference = self._roots(pair)
@@ -260,6 +303,9 @@ class Chi2(Homogeneous):
     def summand(self, p: Array, q: Array) -> Array:
         return jnp.square(p - q) / q
 
+    def curvature(self) -> Scalar:
+        return 2.0
+
     def _square_over_q(self, pair: "Pair") -> tuple[Array, Array]:
         """Whether q is a normal number, and (p - q)/q where it is."""
         normal = pair.q >= jnp.finfo(pair.q.dtype).tiny
@@ -270,6 +316,9 @@ class Chi2(Homogeneous):
     def term(self, pair: "Pair") -> Array:
         normal, x = self._square_over_q(pair)
         return jnp.where(normal, pair.difference * x, pair.affinity(2) - 2 * pair.p + pair.q)
+
+    def apart(self, pair: "Pair") -> Array | None:
+        return self.term(pair)
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         normal, x = self._square_over_q(pair)
@@ -299,6 +348,9 @@ class LeCam(Homogeneous):
 
     def term(self, pair: "Pair") -> Array:
         return pair.difference * num.divide(pair.difference, _positive(pair.p + pair.q))
+
+    def apart(self, pair: "Pair") -> Array | None:
+        return self.term(pair)
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         p, q = pair.p, pair.q

@@ -42,6 +42,14 @@ class CrossEntropy(Separable):
         """-p log q."""
         return 0 - pair.p * pair.log_q  # 0 - 0 is 0, -0 is not
 
+    def apart(self, pair: Pair) -> Array | None:
+        """The same: it is no difference."""
+        return self.term(pair)
+
+    def totals(self, value: Array) -> tuple[Array | float | None, Array | float | None]:
+        """The value, and -1."""
+        return value, jnp.full_like(value, -1)
+
     def weighted(self, pair: Pair) -> tuple[Array, Array]:
         """With respect to log p and log q."""
         return -pair.p * pair.log_q, -pair.p

@@ -11,7 +11,7 @@ import pytest
 
 import jaxdiv as jd
 from jaxdiv import _bregman, _f_divergences, _transforms, _verbs
-from jaxdiv._divergence import Divergence, Homogeneous, Reverse, Symmetrised
+from jaxdiv._divergence import Divergence, Homogeneous, Reverse, Separable, Symmetrised
 from jaxdiv.rows.pair import Side, pair_of
 from oracles import ORACLES
 
@@ -127,3 +127,30 @@ def test_combinators():
         rtol=1e-6,
     )
     assert Reverse(jd.KL()).claims().convex_in_p_logits
+
+
+SUMS = {
+    name: entry.divergence
+    for name, entry in jd.CATALOGUE.items()
+    if isinstance(entry.divergence, Separable)
+} | {"cross_entropy": jd.CrossEntropy()}
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", SUMS)
+def test_what_a_sum_declares_for_rows_that_are_far_apart(name):
+    divergence = SUMS[name]
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=(2, 500)) * 4
+    a[:3], b[:3] = (0, 0, 400), (0, 400, 0)  # masses of 1e-174 beside 1, and the same twice
+    pair = pair_of(*(Side(jnp.asarray(x), chart="logits") for x in (a, b)))
+    apart, term = divergence.apart(pair), divergence.term(pair)
+    if apart is not None:
+        coefficient = divergence.claims().coefficient if divergence.homogeneous else None
+        if coefficient is not None:
+            np.testing.assert_allclose(divergence.curvature(), coefficient, rtol=1e-12)
+        # What may be large is so relative to itself.
+        size = np.asarray(pair.p + pair.q) + np.abs(term)
+        np.testing.assert_array_less(np.abs(apart - term), 1e-14 * size + 1e-300)
+    for total, slope in zip(divergence.totals(term.sum()), divergence.weighted(pair), strict=True):
+        assert total is None or abs(total - slope.sum()) < 1e-12

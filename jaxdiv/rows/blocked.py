@@ -20,12 +20,11 @@ def value(statistic: Statistic, operands: Operands) -> Array:
     def whole(operands: Operands) -> list[Array]:
         return [reference.value(statistic, operands)]
 
-    def quick(operands: Operands) -> tuple[list[Array], Array]:
-        found, stand = lean.value(statistic, widened(operands))
-        return [found], stand
+    def quick(value: Array, _: list[Array]) -> list[Array]:
+        return [value]
 
-    served = lean.serves(statistic, widened(operands))
-    return _over_blocks(statistic, whole, quick if served else None, operands, [], ["rows"])[0]
+    fast = (quick, (False, False)) if _serves(statistic, operands) else None
+    return _over_blocks(statistic, whole, fast, operands, [], ["rows"])[0]
 
 
 def push(
@@ -54,15 +53,13 @@ def pull(
         rows = known[:, 0], cotangent[:, 0]
         return reference.pull(statistic, operands, *rows, moving=moving)
 
-    def quick(operands: Operands, known: Array, cotangent: Array) -> tuple[list[Array], Array]:
-        rows = known[:, 0], cotangent[:, 0]
-        found, stand = lean.pull(statistic, widened(operands), two, *rows)
-        return [x.astype(operands[1].values.dtype) for x in found], stand
+    def quick(_: Array, found: list[Array], __: Array, cotangent: Array) -> list[Array]:
+        return [(x * cotangent).astype(operands[1].values.dtype) for x in found]
 
     others = [known[..., None], cotangent[..., None]]
     kinds = ["values"] * sum(two)
-    served = lean.serves(statistic, widened(operands))
-    return _over_blocks(statistic, whole, quick if served else None, operands, others, kinds)
+    fast = (quick, two) if _serves(statistic, operands) else None
+    return _over_blocks(statistic, whole, fast, operands, others, kinds)
 
 
 def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Array]:
@@ -72,12 +69,16 @@ def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Ar
     def whole(operands: Operands) -> list[Array]:
         return reference.both(statistic, operands, moving=moving)
 
-    def quick(operands: Operands) -> tuple[list[Array], Array]:
-        return lean.both(statistic, widened(operands), two)
+    def quick(value: Array, found: list[Array]) -> list[Array]:
+        return [value, *found]
 
-    served = lean.serves(statistic, widened(operands))
     kinds = ["rows", *["values"] * sum(two)]
-    return _over_blocks(statistic, whole, quick if served else None, operands, [], kinds)
+    fast = (quick, two) if _serves(statistic, operands) else None
+    return _over_blocks(statistic, whole, fast, operands, [], kinds)
+
+
+def _serves(statistic: Statistic, operands: Operands) -> bool:
+    return lean.serves(statistic, widened(operands))
 
 
 def _values(operands: Operands) -> tuple[bool, ...]:
@@ -89,15 +90,16 @@ def _values(operands: Operands) -> tuple[bool, ...]:
 def _over_blocks(
     statistic: Statistic,
     whole: Callable[..., list[Array]],
-    quick: Callable[..., tuple[list[Array], Array]] | None,
+    quick: tuple[Callable[..., list[Array]], tuple[bool, ...]] | None,
     operands: Operands,
     others: Sequence[Array],
     results: list[str],
 ) -> list[Array]:
     """A function of operands and of other arrays, block by block of rows.
 
-    Its results are one number a "rows" or of the shape of the "values". `quick` also says which
-    rows of its results stand; those that don't are computed by `whole`.
+    Its results are one number a "rows" or of the shape of the "values". `quick` makes them of the
+    values and derivatives by the sides that move, which it names, if `lean` finds these; rows that
+    don't stand there are computed by `whole`.
     """
     values = operands[1].values
     *batch, size = values.shape
@@ -108,9 +110,7 @@ def _over_blocks(
     def block(start: Array | int) -> list[Array]:
         if quick is None:
             return _of_rows(whole, tree, start, rows)(*flat)
-        found, stand = _of_rows(quick, tree, start, rows)(*flat)
-        same = _of_rows(lambda operands, *_: lean.same(statistic, operands), tree, start, rows)
-        stand |= lax.cond(jnp.all(stand), lambda *_: jnp.zeros(rows, bool), same, *flat)
+        found, stand = _lean(statistic, *quick, flat, tree, start, rows)
         return [*found, stand]
 
     if rows == count:
@@ -140,6 +140,51 @@ def _over_blocks(
         x.reshape(*batch) if kind == "rows" else x.reshape(*batch, size)
         for x, kind in zip(found, results, strict=True)
     ]
+
+
+def _lean(
+    statistic: Statistic,
+    results: Callable[..., list[Array]],
+    moving: tuple[bool, ...],
+    flat: Sequence[Array],
+    tree: Any,
+    start: Array | int,
+    rows: int,
+) -> tuple[list[Array], Array]:
+    """Results of a block of rows in few operations, and which rows of them stand."""
+
+    def on_rows(function: Callable[..., Any]) -> Callable[..., Any]:
+        return _of_rows(
+            lambda operands, *others: function(widened(operands), *others), tree, start, rows
+        )
+
+    sides = on_rows(lambda operands, *_: lean.normalise(operands))(*flat)
+    likely = on_rows(lambda operands, *_: lean.distant(statistic, operands, sides))(*flat)
+    apart = likely is not None
+
+    def first(operands: Operands, *_: Array) -> lean.First:
+        return lean.first(statistic, operands, sides, apart=apart)
+
+    if apart:
+        # A branch cuts the whole arrays itself: what is cut outside would be copied for it.
+        found = lax.cond(likely, on_rows(first), lambda *_: lean.nothing(sides), *flat)
+    else:
+        found = on_rows(first)(*flat)
+
+    def finish(how: int) -> Callable[..., tuple[list[Array], Array]]:
+        def finished(operands: Operands, *others: Array) -> tuple[list[Array], Array]:
+            value, slopes, stand = lean.finish(
+                statistic, operands, sides, found, moving, how, apart=apart
+            )
+            return results(value, slopes, *others), stand
+
+        return on_rows(finished)
+
+    ways = [finish(how) for how in (lean.AS_FOUND, lean.NEARER, lean.RESCALED)]
+    finished, stand = lax.switch(found.next(sides, apart=apart), ways, *flat)
+    same = on_rows(lambda operands, *_: lean.same(statistic, operands))
+    stand |= lax.cond(jnp.all(stand), lambda *_: jnp.zeros(rows, bool), same, *flat)
+    return finished, stand
 
 
 def as_rows(operands: Operands) -> Operands:

@@ -1,30 +1,67 @@
-"""Sums over rows of logits that are not near each other, in few operations: see `normalised`."""
+"""Rows of logits that are not near each other, in few operations: see `normalised`.
 
-from collections.abc import Sequence
-from typing import Any
+If a block of rows looks as if all are far apart it is taken for that. If they are, derivatives
+follow; else their divergences are found again, in more operations. What still does not stand is
+left to the reference path.
+"""
+
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from .._divergence import Separable
-from . import lean_renyi
-from .normalised import STEEP, Normalised, likeliest, near_pair, normalised, over, stands
-from .pair import Side
+from . import lean_renyi, lean_sum
+from .normalised import (
+    STEEP,
+    Normalised,
+    Scale,
+    by_maximum,
+    fold,
+    kept,
+    likeliest,
+    normalised,
+    over,
+)
 from .renyi import RENYI
-from .rule import SUM, entries, partials
+from .rule import SUM
 from .statistic import Operands, Statistic
+
+Sides = tuple[Normalised, Normalised]
+
+# Outcomes from which these forms are faster than the reference path.
+_SHORT = 16
+
+AS_FOUND, NEARER, RESCALED = range(3)  # how a block is finished
+
+
+class First(NamedTuple):
+    """What is found of a block of rows at first: one number a row, (rows, 1, 1)."""
+
+    value: Array
+    stands: Array  # whether it is right
+    form: Array  # what else of it derivatives need
+
+    def next(self, sides: Sides, *, apart: bool) -> Array:
+        """How the block is to be finished; `apart`, if these are of the form for far rows."""
+        fine = sides[0].scale.fine() & sides[1].scale.fine()
+        more = jnp.where(jnp.all(fine), NEARER if apart else AS_FOUND, RESCALED)
+        return jnp.where(jnp.all(self.stands), AS_FOUND, more)
 
 
 def serves(statistic: Statistic, operands: Operands) -> bool:
     """Whether two sides are plain logits in float32, of a summand whose slope is known."""
     parameters, *sides = operands
     plain = all(s.chart == "logits" and s.temperature is None for s in sides)
-    if not plain or sides[0].values.dtype != jnp.float32:
+    if not plain or sides[0].values.dtype != jnp.float32 or sides[0].values.shape[-1] < _SHORT:
         return False
     if statistic is SUM:
         return not isinstance(slope := parameters.steepness(), float) or slope <= STEEP
     return statistic is RENYI
+
+
+def _form(statistic: Statistic) -> Any:
+    return lean_renyi if statistic is RENYI else lean_sum
 
 
 def _spread(x: Array) -> Array:
@@ -32,85 +69,97 @@ def _spread(x: Array) -> Array:
     return x[..., None] if x.ndim else x
 
 
+def normalise(operands: Operands) -> Sides:
+    """Both sides, folded."""
+    _, p, q = operands
+    return normalised(p.values), normalised(q.values)
+
+
+def reread(operands: Operands, sides: Sides) -> Sides:
+    """The same with the logits cut anew; cut by the caller, they would be copied for a branch."""
+    _, *two = operands
+    p, q = (x._replace(values=fold(side.values)) for x, side in zip(sides, two, strict=True))
+    return p, q
+
+
+def distant(statistic: Statistic, operands: Operands, sides: Sides) -> Array | None:
+    """Whether the block's first rows, or all rows' first outcomes, look as if they are far apart.
+
+    What is guessed costs time, not digits. None if there is no form for such rows.
+    """
+    rows, steps, _ = sides[0].values.shape
+    some = (slice(max(1, rows // 16)),) if rows >= 16 else (slice(None), slice(max(1, steps // 16)))
+    parameters = jax.tree.map(lambda x: _spread(x)[some] if x.ndim else x, operands[0])
+    p, q = (
+        Normalised(x.values[some], x.weights[some], Scale(*(n[some[:1]] for n in x.scale)))
+        for x in sides
+    )
+    return _form(statistic).distant(parameters, p, q)
+
+
+def first(statistic: Statistic, operands: Operands, sides: Sides, *, apart: bool) -> First:
+    """The value of each row: if it is far apart or, where there is no form for that, not near."""
+    parameters = jax.tree.map(_spread, operands[0])
+    form, two = _form(statistic), reread(operands, sides)
+    return First(*(form.apart if apart else form.near)(parameters, *two))
+
+
+def nothing(sides: Sides) -> First:
+    """No value."""
+    zero = jnp.zeros_like(sides[0].scale.sum)
+    return First(zero, zero > 0, zero)
+
+
+def finish(
+    statistic: Statistic,
+    operands: Operands,
+    sides: Sides,
+    found: First,
+    moving: tuple[bool, ...],
+    how: int,
+    *,
+    apart: bool,
+) -> tuple[Array, list[Array], Array]:
+    """The value of each row, its derivatives by the logits that move, and which rows stand."""
+    parameters, side_p, side_q = operands
+    parameters = jax.tree.map(_spread, parameters)
+    form, far = _form(statistic), found.stands
+    value, stands, number = found
+    if how == RESCALED:
+        p, q = by_maximum(side_p.values), by_maximum(side_q.values)
+    else:
+        p, q = reread(operands, sides)
+    if how != AS_FOUND:
+        nearer = form.near(parameters, p, q)
+        value, stands, number = (jnp.where(far, x, y) for x, y in zip(found, nearer, strict=True))
+    results = []
+    if any(moving):
+        all_far = apart and how == AS_FOUND
+        slopes = form.slopes(parameters, p, q, number, all_far or (apart & far))
+        totals = form.totals(parameters, value) if all_far else (None, None)
+        for side, slope, total, moves in zip((p, q), slopes, totals, moving, strict=True):
+            if moves:
+                result, whole = _by_logits(side, slope, total)
+                stands &= jnp.isfinite(whole)
+                results.append(_unfold(result, side_p.values.shape[-1]))
+    return value[:, 0, 0], results, stands[:, 0, 0]
+
+
 def _unfold(x: Array, size: int) -> Array:
     return x.reshape(x.shape[0], -1)[:, :size]
 
 
-def value(statistic: Statistic, operands: Operands) -> tuple[Array, Array]:
-    """The statistic of each row, and which of them stand."""
-    parameters, side_p, side_q = operands
-    parameters = jax.tree.map(_spread, parameters)
-    p, q = normalised(side_p.values), normalised(side_q.values)
-    if statistic is RENYI:
-        found, stand = lean_renyi.value(parameters, p, q)
-    else:
-        pair = near_pair(p, q, parameters.rough)
-        terms = entries(parameters, pair, p.support(), q.support())
-        found = over(terms, jnp.sum)
-        stand = stands(parameters, p, q, found)
-    return found[:, 0, 0], stand[:, 0, 0]
-
-
-def pull(
-    statistic: Statistic,
-    operands: Operands,
-    moving: tuple[bool, ...],
-    known: Array,
-    cotangent: Array,
-) -> tuple[list[Array], Array]:
-    """The cotangents of the logits that move, and which rows of them stand."""
-    parameters, side_p, side_q = operands
-    parameters = jax.tree.map(_spread, parameters)
-    p, q = normalised(side_p.values), normalised(side_q.values)
-    if statistic is RENYI:
-        *slopes, stand = lean_renyi.slopes(parameters, p, q)
-    else:
-        total = known[:, None, None]
-        *slopes, stand = _slopes(parameters, p, q, side_p, side_q, total)
-    results, finite = _by_logits((p, q), slopes, moving)
-    size = side_p.values.shape[-1]
-    scale = cotangent[:, None, None]
-    return [_unfold(x * scale, size) for x in results], (stand & finite)[:, 0, 0]
-
-
-def both(
-    statistic: Statistic, operands: Operands, moving: tuple[bool, ...]
-) -> tuple[list[Array], Array]:
-    """The statistic of each row and its derivatives by the logits that move; which rows stand."""
-    parameters, side_p, side_q = operands
-    parameters = jax.tree.map(_spread, parameters)
-    p, q = normalised(side_p.values), normalised(side_q.values)
-    if statistic is RENYI:
-        found, stand = lean_renyi.value(parameters, p, q)
-        *slopes, fine = lean_renyi.slopes(parameters, p, q)
-        stand &= fine
-    else:
-        terms = entries(parameters, near_pair(p, q, parameters.rough), p.support(), q.support())
-        found = over(terms, jnp.sum)
-        *slopes, stand = _slopes(parameters, p, q, side_p, side_q, found)
-    results, finite = _by_logits((p, q), slopes, moving)
-    size = side_p.values.shape[-1]
-    return [found[:, 0, 0], *(_unfold(x, size) for x in results)], (stand & finite)[:, 0, 0]
-
-
-def _by_logits(
-    sides: tuple[Normalised, Normalised],
-    slopes: Sequence[Array],
-    moving: tuple[bool, ...],
-) -> tuple[list[Array], Array]:
-    """Derivatives by the logits that move, and which rows of them are finite."""
-    results, finite = [], sides[0].top < jnp.inf
-    for side, slope, moves in zip(sides, slopes, moving, strict=True):
-        if not moves:
-            continue
-        slope = lax.optimization_barrier(slope)  # kept: it is read more than once
-        whole = over(slope, jnp.sum)
-        finite &= jnp.isfinite(whole)
-        rest, others = lax.cond(
-            jnp.any(side.sum < 2), _without_likeliest, _nothing, side.weights(), slope, side.sum
-        )
-        results.append(side.centred(slope, side.masses(), whole, rest, others))
-    return results, finite
+def _by_logits(side: Normalised, slope: Array, total: Array | float | None) -> tuple[Array, Array]:
+    """The derivative by logits from that by log-masses, and the sum of the latter."""
+    slope = kept(slope)
+    whole = total if isinstance(total, Array) else over(slope, jnp.sum)
+    if isinstance(total, float):  # 0: the sum is what is rounded, and nothing cancels
+        return slope - side.masses() * whole, whole
+    dominant = 2 * over(side.weights, jnp.max) > side.scale.sum
+    rest, others = lax.cond(
+        jnp.any(dominant), _without_likeliest, _nothing, side.weights, slope, side.scale.sum
+    )
+    return side.centred(slope, whole, rest, others), whole
 
 
 def _without_likeliest(weights: Array, slope: Array, total: Array) -> tuple[Array, Array]:
@@ -122,16 +171,6 @@ def _without_likeliest(weights: Array, slope: Array, total: Array) -> tuple[Arra
 
 def _nothing(weights: Array, slope: Array, total: Array) -> tuple[Array, Array]:
     return jnp.zeros_like(total), jnp.zeros_like(total)
-
-
-def _slopes(
-    divergence: Separable, p: Normalised, q: Normalised, side_p: Side, side_q: Side, total: Array
-) -> tuple[Array, Array, Array]:
-    """The derivatives of a sum by the logarithms of the masses, and which rows stand."""
-    pair = near_pair(p, q, divergence.rough)
-    some_p, some_q = p.support(), q.support()
-    by_p, by_q = partials(divergence, pair, side_p, side_q, some_p, some_q)
-    return by_p, by_q, stands(divergence, p, q, total)
 
 
 def vanishes(statistic: Statistic, divergence: Any) -> bool:

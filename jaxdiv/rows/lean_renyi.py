@@ -3,13 +3,13 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from .. import _numerics as num
 from .._f_divergences import Alpha
-from .normalised import Normalised, over, pair_of, stands
+from .normalised import Normalised, kept, over, pair_of, stands
 
-APART = 0.5  # of log S, where it is right to 64 ulp by operations that are rounded once
+APART = 0.1  # of log S, where it is right to 64 ulp by operations that are rounded once
 
 
 class Near(NamedTuple):
@@ -51,7 +51,7 @@ class Near(NamedTuple):
         far = m * self.rate() - (m - n)
         # Where n is 0 that is infinite for a >= 1.
         far = jnp.where((n == 0) & (m > 0) & (a >= 1), jnp.inf, far)
-        return over(jnp.where(near, series, far), jnp.sum)
+        return over(kept(jnp.where(near, series, far)), jnp.sum)
 
     def slopes(self) -> tuple[Array, Array]:
         """S times the derivatives by log m and log n, over `share`, less multiples of m and n."""
@@ -74,63 +74,70 @@ def _near(alpha: Array, p: Normalised, q: Normalised) -> Near:
     )
 
 
-def _of_near(alpha: Array, near: Near, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
-    """Renyi's divergence, S - 1, and which rows are right from them."""
-    total = near.total()
-    excess = (near.order - 1) * total
-    # Below, S is a small part of what it is a difference of.
-    stand = (excess >= -0.75) & stands(Alpha(alpha), p, q, total / near.order)
-    excess = jnp.where(stand, excess, 0)
-    return near.share * total * num.log1p_over(excess), excess, stand
-
-
-def value(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array]:
-    """Renyi's divergence: from small terms, or of rows far apart from log S."""
-    value, _, near = _of_near(alpha, _near(alpha, p, q), p, q)
-
-    def farther() -> tuple[Array, Array]:
-        _, _, log_sum = _affinity(alpha, p, q)
-        apart = ~near & _apart(alpha, p, q, log_sum)
-        return jnp.where(apart, log_sum / (alpha - 1), value), near | apart
-
-    return lax.cond(jnp.all(near), lambda: (value, near), farther)
-
-
-def slopes(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
-    """Its derivatives by the logarithms of the masses, and which rows stand."""
+def near(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
+    """Renyi's divergence from small terms, which rows of it are right, and S - 1."""
     parts = _near(alpha, p, q)
-    _, excess, near = _of_near(alpha, parts, p, q)
-    scale = parts.share / (1 + excess)
-    by_m, by_n = (scale * slope for slope in parts.slopes())
-    by_p, by_q = jnp.where(parts.above, by_m, by_n), jnp.where(parts.above, by_n, by_m)
-
-    def farther() -> tuple[Array, Array, Array]:
-        weight, total, log_sum = _affinity(alpha, p, q)
-        apart = ~near & _apart(alpha, p, q, log_sum)
-        far_q = -1 / jnp.where(apart, total, 1)
-        far_p = far_q * jnp.where(apart, alpha / (1 - alpha), 1)
-        return (
-            jnp.where(apart, far_p * weight, by_p),
-            jnp.where(apart, far_q * weight, by_q),
-            near | apart,
-        )
-
-    return lax.cond(jnp.all(near), lambda: (by_p, by_q, near), farther)
+    total = parts.total()
+    excess = (parts.order - 1) * total
+    # Below, S is a small part of what it is a difference of.
+    right = (excess >= -0.75) & stands(Alpha(alpha), p, q, total / parts.order)
+    excess = jnp.where(right, excess, 0)
+    return parts.share * total * num.log1p_over(excess), right, excess
 
 
-def _affinity(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
-    """p^alpha q^(1 - alpha) of masses that are not normalised, their sum, and log S.
+def distant(alpha: Array, p: Normalised, q: Normalised) -> Array:
+    """Whether rows look far apart by some of their outcomes."""
+    share = over(kept(p.masses() + q.masses()), jnp.sum) / 2
+    return jnp.all(_is_far(alpha, jnp.log(over(kept(_affinity(alpha, p, q)), jnp.sum) / share)))
+
+
+def _is_far(alpha: Array, log_sum: Array) -> Array:
+    return jnp.abs(log_sum) >= APART * jnp.maximum(1, 2 * alpha - 1)
+
+
+def apart(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
+    """Of rows far apart, from log S, and S of masses that are not quite normalised.
+
+    Which are right are those in which S is neither near 1 nor 0.
+    """
+    total = over(kept(_affinity(alpha, p, q)), jnp.sum)
+    lost = alpha * p.scale.log_sum_low + (1 - alpha) * q.scale.log_sum_low
+    log_sum = jnp.log(total) - lost
+    some = p.scale.fine() & q.scale.fine() & (alpha > 0)
+    right = _is_far(alpha, log_sum) & (jnp.abs(log_sum) < 80) & some
+    return log_sum / (alpha - 1), right, total
+
+
+def _affinity(alpha: Array, p: Normalised, q: Normalised) -> Array:
+    """p^alpha q^(1 - alpha) of masses that are not quite normalised.
 
     In few operations: an exponent x is off by up to 1.5 ulp of |x|, of more for alpha > 1.
     """
-    a, b = p.values - p.top, q.values - q.top
-    weight = jnp.where(p.support(), jnp.exp(alpha * a + (1 - alpha) * b), 0)
-    total = over(weight, jnp.sum)
-    return weight, total, jnp.log(total / p.sum) + (1 - alpha) * jnp.log(p.sum / q.sum)
+    a, b = p.values - p.scale.log_sum, q.values - q.scale.log_sum
+    return jnp.where(p.support(), jnp.exp(alpha * a + (1 - alpha) * b), 0)
 
 
-def _apart(alpha: Array, p: Normalised, q: Normalised, log_sum: Array) -> Array:
-    """Which rows are right from log S as it is: those in which S is neither near 1 nor 0."""
-    size, top = jnp.abs(log_sum), jnp.maximum(jnp.abs(p.top), jnp.abs(q.top))
-    some = (top < jnp.inf) & (alpha > 0)  # a finite logit, and no NaN
-    return (size >= APART * jnp.maximum(1, 2 * alpha - 1)) & (size < 80) & some
+def totals(alpha: Array, value: Array) -> tuple[Array | float | None, ...]:
+    """The sums of its derivatives by log-masses, of which powers and their sum are a ratio."""
+    return jnp.broadcast_to(alpha / (alpha - 1), value.shape), jnp.full_like(value, -1)
+
+
+def slopes(
+    alpha: Array, p: Normalised, q: Normalised, sums: Array, far: Array | bool
+) -> tuple[Array, Array]:
+    """Its derivatives by the logarithms of the masses, from S or, not `far` apart, S - 1."""
+    if far is True:
+        return _far_slopes(alpha, p, q, sums)
+    parts = _near(alpha, p, q)
+    scale = parts.share / (1 + jnp.where(far, 0, sums))
+    by_m, by_n = (scale * slope for slope in parts.slopes())
+    by_p, by_q = jnp.where(parts.above, by_m, by_n), jnp.where(parts.above, by_n, by_m)
+    if far is False:
+        return by_p, by_q
+    beyond = _far_slopes(alpha, p, q, jnp.where(far, sums, 1))
+    return jnp.where(far, beyond[0], by_p), jnp.where(far, beyond[1], by_q)
+
+
+def _far_slopes(alpha: Array, p: Normalised, q: Normalised, total: Array) -> tuple[Array, Array]:
+    by_q = -_affinity(alpha, p, q) / total
+    return alpha / (1 - alpha) * by_q, by_q

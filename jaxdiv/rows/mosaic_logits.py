@@ -129,7 +129,7 @@ def programs_of(divergence: Any, moving: Sequence[bool]) -> tuple[Programs, Arra
     def sides(numbers: dict[str, Array]) -> list[norm.Normalised]:
         def side(name: str) -> norm.Normalised:
             x, top, ties, others = (numbers[f"{n}_{name}"] for n in ("x", "top", "ties", "others"))
-            return norm.Normalised(x, top, ties + others)
+            return norm.relative(x, jnp.exp(x - top), top, ties + others)
 
         return [side(name) for name in SIDES]
 
@@ -169,18 +169,16 @@ def programs_of(divergence: Any, moving: Sequence[bool]) -> tuple[Programs, Arra
     def results(leaves, **numbers):
         p, q, both = pair(numbers)
         found = by_mass(leaves, p, q, both)
-        masses = (both.raw_p, both.raw_q)
-        each = zip(SIDES, (p, q), found, masses, moving, strict=True)
+        each = zip(SIDES, (p, q), found, moving, strict=True)
         return [
             numbers["cotangent"]
             * x.centred(
                 slope,
-                mass,
                 numbers[f"whole_{side}"],
-                numbers[f"others_{side}"] / x.sum,
+                numbers[f"others_{side}"] / x.scale.sum,
                 numbers[f"rest_{side}"],
             )
-            for side, x, slope, mass, moves in each
+            for side, x, slope, moves in each
             if moves
         ]
 

@@ -1,4 +1,4 @@
-"""Logits with the maximum of their row and the sum of exponentials: pairs in few operations.
+"""Logits with a base of their row and the sum of exponentials: pairs in few operations.
 
 Near p = q a log-ratio must be exact to itself, which costs error-free sums in every step. Away from
 it less will do: with log(p/q) = (a - b) - c the difference a - b is formed as a pair, but the
@@ -7,7 +7,8 @@ shifts all log-ratios of the row alike, and since E_q[log p/q] is of second orde
 with smooth f changes by a part of e + e^2/D of itself. So whatever value comes out above
 `SMOOTH` stands; what does not is computed again, by the reference path. A divergence with a kink
 at p = q, or that is not homogeneous, changes by a part of e/sqrt(D); for these e is found first,
-as the sum of p - q, and taken off, and values stand above `ROUGH`.
+as the sum of p - q, and taken off, and values stand above `ROUGH`. Above `APART`, times f''(1),
+not even p - q need be found from the log-ratio.
 
 The event axis is folded into (steps, lanes) and reduced over the steps first: that vectorises, and
 adds up V/lanes numbers one after another instead of V.
@@ -16,7 +17,7 @@ adds up V/lanes numbers one after another instead of V.
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from .. import _numerics as num
 from .._divergence import Separable
@@ -24,52 +25,65 @@ from .pair import Pair
 
 SMOOTH = 1e-6  # e is at most 3e-7, of which the square is below an ulp of this
 ROUGH = 1e-4
+APART = 0.25  # rounded masses, of 4 half ulps, change it by 7 times that
 STEEP = 4.0  # an error e of a log-ratio costs this many e
 
 LANES = 2048
 
+_LEAST, _MOST = 2.0**-40, 2.0**80  # of sums of exponentials
+_LARGEST = float(jnp.finfo(jnp.float32).max)
+
+
+class Scale(NamedTuple):
+    """What normalises a row of logits."""
+
+    base: Array
+    sum: Array  # of the exponentials relative to the base
+    log_sum: Array  # its logarithm, relative to nothing, as a pair
+    log_sum_low: Array
+
+    def fine(self) -> Array:
+        """Whether the sum is a number far from overflow, and what underflows no part of it."""
+        return (self.sum > _LEAST) & (self.sum < _MOST)
+
 
 class Normalised(NamedTuple):
-    """Logits, the maximum of their row and the sum of their exponentials, relative to its own."""
+    """Logits, and their exponentials relative to the base of the row."""
 
     values: Array
-    top: Array
-    sum: Array
-
-    def weights(self) -> Array:
-        """The exponentials, relative to the maximum's."""
-        return jnp.exp(self.values - self.top)
+    weights: Array
+    scale: Scale
 
     def masses(self) -> Array:
         """The normalised exponentials."""
-        return self.weights() * (1 / self.sum)
+        return self.weights * (1 / self.scale.sum)
 
     def log_mass(self) -> tuple[Array, Array]:
         """The logarithm of the masses as a pair."""
-        high, low = two_diff(self.values, self.top)
-        low = jnp.where(high > -jnp.inf, low, 0)
-        return num.add_pairs((high, low), (-jnp.log(self.sum), jnp.zeros_like(self.sum)))
+        high, low = two_diff(self.values, self.scale.log_sum)
+        return num.two_sum(high, jnp.where(high > -jnp.inf, low, 0) - self.scale.log_sum_low)
 
     def support(self) -> Array:
         """Where the mass is not 0."""
         return self.values > -jnp.inf
 
-    def centred(self, slope: Array, mass: Array, whole: Array, rest: Array, others: Array) -> Array:
+    def likeliest(self) -> Array:
+        """The outcome that has more than half of the mass, if there is one."""
+        return likeliest(self.weights, self.scale.sum)
+
+    def centred(self, slope: Array, whole: Array, rest: Array, others: Array) -> Array:
         """The derivative by logits from that by log-masses: slope - mass sum(slope).
 
         Where one outcome has nearly all the mass the difference cancels there; it is minus the sum
         of the other entries, `rest` sum(slope) - `others`, the others' mass and sum of slopes.
         """
-        return jnp.where(self.likeliest(), rest * whole - others, slope - mass * whole)
-
-    def likeliest(self) -> Array:
-        """The outcome that has more than half of the mass, if there is one."""
-        return likeliest(self.weights(), self.sum)
+        cancels = rest * whole - others
+        return jnp.where(self.likeliest(), cancels, slope - self.masses() * whole)
 
 
 def likeliest(weights: Array, total: Array) -> Array:
-    """Which exponential, relative to the largest, is more than half of their sum."""
-    return (weights == 1) & (total < 2)
+    """Which weight is more than half of their sum."""
+    return 2 * weights > total
 
 
 def two_diff(a: Array, b: Array) -> tuple[Array, Array]:
@@ -95,27 +109,62 @@ def fold(x: Array) -> Array:
 
 
 def normalised(x: Array) -> Normalised:
-    """Rows of logits, folded."""
+    """Rows of logits, folded, with a base of 0: exponentials of numbers that are not rounded."""
+    values = fold(x)
+    return _summed(values, jnp.exp(values), jnp.zeros((x.shape[0], 1, 1), x.dtype))
+
+
+def by_maximum(x: Array) -> Normalised:
+    """The same with the maximum of each row as its base, which serves all."""
     values = fold(x)
     top = over(values, jnp.max)
-    return Normalised(values, top, over(jnp.exp(values - top), jnp.sum))
+    top = jnp.where(jnp.isfinite(top), top, 0)
+    return _summed(values, _weights(values, top), top)
 
 
-def pair_of(p: Normalised, q: Normalised, error: Array | float) -> Pair:
+def relative(values: Array, weights: Array, base: Array, total: Array) -> Normalised:
+    """Logits with their exponentials relative to a base of the row, whose sum is known."""
+    logarithm = num.add_pairs((base, jnp.zeros_like(base)), num.log_pair(total))
+    return Normalised(values, weights, Scale(base, total, *logarithm))
+
+
+def _summed(values: Array, weights: Array, base: Array) -> Normalised:
+    weights = kept(weights)
+    return relative(values, weights, base, over(weights, jnp.sum))
+
+
+def kept(x: Array) -> Array:
+    """An array that is stored, as it is read more than once, or by a sum.
+
+    Sums that XLA's CPU backend fuses with what is summed are slower than the two by themselves.
+    """
+    return lax.optimization_barrier(x)
+
+
+def _weights(values: Array, base: Array) -> Array:
+    # The difference isn't rounded, so that a base costs no digits.
+    high, low = two_diff(jnp.maximum(values, -_LARGEST), base)
+    return jnp.exp(high) * (1 + low)
+
+
+def pair_of(p: Normalised, q: Normalised, error: Array | float, *, apart: bool = False) -> Pair:
     """The pair of two rows; `error` is what the sum of p - q is without it."""
-    gap, gap_low = two_diff(p.top, q.top)
-    centre, centre_low = num.two_sum(gap, jnp.log(p.sum / q.sum))
+    centre, centre_low = num.add_pairs(
+        (p.scale.log_sum, p.scale.log_sum_low),
+        num.negate_pair((q.scale.log_sum, q.scale.log_sum_low)),
+    )
     high, low = two_diff(p.values, q.values)
     some_p, some_q = p.support(), q.support()
     both = some_p & some_q
     raw_p, raw_q = p.masses(), q.masses()
     mass_p, mass_q = jnp.where(both, raw_p, 1), jnp.where(both, raw_q, 1)
-    rest = jnp.where(both, low - (centre_low + gap_low + error), 0)
+    rest = jnp.where(both, low - (centre_low + error), 0)
     ratio, ratio_low = num.two_sum(jnp.where(both, high - centre, 0), rest)
-    near = jnp.abs(ratio) <= 0.5
-    small = jnp.where(near, jnp.abs(ratio), 0)
-    change = jnp.where(ratio < 0, mass_q, -mass_p) * num.expm1_near(-small)
-    difference = jnp.where(near, change, mass_p - mass_q)
+    difference = mass_p - mass_q
+    if not apart:
+        near = jnp.abs(ratio) <= 0.5
+        change = (mass_p + mass_q) * num.tanh_near(0.5 * jnp.where(near, ratio, 0))
+        difference = jnp.where(near, change, difference)
     log_p, log_q = p.log_mass(), q.log_mass()
     return Pair(
         raw_p,
@@ -136,14 +185,8 @@ def excess(p: Normalised, q: Normalised) -> Array:
     return jnp.where(p.support() & q.support(), pair.difference, pair.raw_p - pair.raw_q)
 
 
-def near_pair(p: Normalised, q: Normalised, rough: bool) -> Pair:
-    """The pair, without the error common to all log-ratios where that is of first order."""
-    return pair_of(p, q, over(excess(p, q), jnp.sum) if rough else 0)
-
-
 def stands(divergence: Separable, p: Normalised, q: Normalised, total: Array) -> Array:
     """Which rows are right: finite, not near, and with some outcome that has a finite logit."""
-    top = jnp.maximum(jnp.abs(p.top), jnp.abs(q.top))
     gentle = jnp.asarray(divergence.steepness()) <= STEEP
     least = ROUGH if divergence.rough else SMOOTH
-    return (total >= least) & (total < jnp.inf) & (top < jnp.inf) & gentle
+    return (total >= least) & (total < jnp.inf) & p.scale.fine() & q.scale.fine() & gentle

@@ -14,9 +14,12 @@ from .pair import Pair, Side, log_tangent, pair_of
 from .statistic import Statistic
 
 
-def entries(divergence: Separable, pair: Pair, some_p: Array, some_q: Array) -> Array:
-    """The summand of every outcome, boundaries included."""
-    inside = divergence.term(pair)
+def entries(
+    divergence: Separable, pair: Pair, some_p: Array, some_q: Array, inside: Array | None = None
+) -> Array:
+    """The summand of every outcome, boundaries included; `inside` them as it is given."""
+    if inside is None:
+        inside = divergence.term(pair)
     p_zero, q_zero = divergence.at_p_zero(pair).value, divergence.at_q_zero(pair).value
     beyond = jnp.where(some_p, q_zero, jnp.where(some_q, p_zero, 0))
     return jnp.where(some_p & some_q, inside, beyond)
