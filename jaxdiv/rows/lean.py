@@ -15,7 +15,6 @@ from . import lean_renyi, lean_sum
 from .normalised import (
     STEEP,
     Normalised,
-    Scale,
     by_maximum,
     fold,
     kept,
@@ -83,18 +82,17 @@ def reread(operands: Operands, sides: Sides) -> Sides:
 
 
 def distant(statistic: Statistic, operands: Operands, sides: Sides) -> Array | None:
-    """Whether the block's first rows, or all rows' first outcomes, look as if they are far apart.
+    """Whether most rows of a block look by their first outcomes as if they are far apart.
 
-    What is guessed costs time, not digits. None if there is no form for such rows.
+    What is guessed costs time, not digits. None if there is no form for such rows. No rows are cut,
+    which may be divided over devices.
     """
-    rows, steps, _ = sides[0].values.shape
-    some = (slice(max(1, rows // 16)),) if rows >= 16 else (slice(None), slice(max(1, steps // 16)))
-    parameters = jax.tree.map(lambda x: _spread(x)[some] if x.ndim else x, operands[0])
-    p, q = (
-        Normalised(x.values[some], x.weights[some], Scale(*(n[some[:1]] for n in x.scale)))
-        for x in sides
-    )
-    return _form(statistic).distant(parameters, p, q)
+    _, steps, lanes = sides[0].values.shape
+    some = (slice(None), slice(max(1, steps // 16)), slice(lanes if steps >= 16 else lanes // 8))
+    parameters = jax.tree.map(_spread, operands[0])
+    p, q = (Normalised(x.values[some], x.weights[some], x.scale) for x in sides)
+    looks = _form(statistic).distant(parameters, p, q)
+    return None if looks is None else 2 * jnp.sum(looks) >= looks.size
 
 
 def first(statistic: Statistic, operands: Operands, sides: Sides, *, apart: bool) -> First:

@@ -86,9 +86,9 @@ def near(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array, Arra
 
 
 def distant(alpha: Array, p: Normalised, q: Normalised) -> Array:
-    """Whether rows look far apart by some of their outcomes."""
+    """Which rows look far apart by some of their outcomes."""
     share = over(kept(p.masses() + q.masses()), jnp.sum) / 2
-    return jnp.all(_is_far(alpha, jnp.log(over(kept(_affinity(alpha, p, q)), jnp.sum) / share)))
+    return _is_far(alpha, jnp.log(over(kept(_affinity(alpha, p, q)), jnp.sum) / share))
 
 
 def _is_far(alpha: Array, log_sum: Array) -> Array:

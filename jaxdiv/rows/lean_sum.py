@@ -18,12 +18,12 @@ def _distant_sum(divergence: Separable, p: Normalised, q: Normalised) -> Array |
 
 
 def distant(divergence: Separable, p: Normalised, q: Normalised) -> Array | None:
-    """Whether rows look far apart by some of their outcomes; None if there is no form for that."""
+    """Which rows look far apart by some of their outcomes; None if there is no form for that."""
     total = _distant_sum(divergence, p, q)
     if total is None:
         return None
     share = over(kept(p.masses() + q.masses()), jnp.sum) / 2
-    return jnp.all(total >= APART * jnp.asarray(divergence.curvature()) * share)
+    return total >= APART * jnp.asarray(divergence.curvature()) * share
 
 
 def apart(divergence: Separable, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
