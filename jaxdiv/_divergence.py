@@ -257,7 +257,7 @@ class Separable(Divergence):
     def totals(self, value: Array) -> tuple[Array | float | None, Array | float | None]:
         """The sums of p d_p and of q d_q, where they follow from the sum of d; else None.
 
-        p and q add up to 1.
+        p and q add up to 1. The number 0.0 says that there is nothing to centre.
         """
         return None, None
 

@@ -28,7 +28,8 @@ from .statistic import Operands, Statistic
 
 Sides = tuple[Normalised, Normalised]
 
-# Outcomes from which these forms are faster than the reference path.
+# Outcomes from which these forms are faster than the reference path. KL of 2^20 numbers, ms: of 16
+# outcomes 4.4 beside 8.9 (far apart), 11 beside 10 (near); of 8 9.3 beside 15 and 11 beside 7.4.
 _SHORT = 16
 
 AS_FOUND, NEARER, RESCALED = range(3)  # how a block is finished
@@ -39,7 +40,7 @@ class First(NamedTuple):
 
     value: Array
     stands: Array  # whether it is right
-    form: Array  # what else of it derivatives need
+    sums: Array  # what else derivatives need of the whole row
 
     def next(self, sides: Sides, *, apart: bool) -> Array:
         """How the block is to be finished; `apart`, if these are of the form for far rows."""
@@ -150,8 +151,12 @@ def _unfold(x: Array, size: int) -> Array:
 def _by_logits(side: Normalised, slope: Array, total: Array | float | None) -> tuple[Array, Array]:
     """The derivative by logits from that by log-masses, and the sum of the latter."""
     slope = kept(slope)
-    whole = total if isinstance(total, Array) else over(slope, jnp.sum)
-    if isinstance(total, float):  # 0: the sum is what is rounded, and nothing cancels
+    vanishing = isinstance(total, float) and total == 0
+    if total is None or vanishing:
+        whole = over(slope, jnp.sum)
+    else:
+        whole = jnp.broadcast_to(total, side.scale.sum.shape)
+    if vanishing:  # the sum is what is rounded, and nothing cancels
         return slope - side.masses() * whole, whole
     dominant = 2 * over(side.weights, jnp.max) > side.scale.sum
     rest, others = lax.cond(
