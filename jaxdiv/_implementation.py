@@ -47,6 +47,8 @@ def implementation_of(
             return super().sum(divergence)
 
         def _statistic(self, statistic: Statistic, parameters: Any) -> Array:
+            # A statistic's parameters may be numbers of Python, such as a distance's own weight.
+            parameters = jax.tree.map(lambda x: jnp.asarray(x, self.dtype), parameters)
             operands = (parameters, *self._stored)
             found[choose(self.implementation, statistic, operands, platform, devices)] = None
             return self._nothing()

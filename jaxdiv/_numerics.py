@@ -451,10 +451,7 @@ def log_pair(x: Array) -> tuple[Array, Array]:
     bits = lax.bitcast_convert_type(x, integer)
     exponent = (bits - root_half) >> shift
     mantissa = lax.bitcast_convert_type(bits - (exponent << shift), x.dtype)
-    exponent = exponent.astype(x.dtype)
-    high, low = _LN2[is_double(x)]
-    hi, lo = two_sum(exponent * high, jnp.log(mantissa))
-    return two_sum(hi, lo + exponent * low)
+    return _log_of_parts(exponent.astype(x.dtype), mantissa)
 
 
 @log_pair.defjvp
@@ -462,6 +459,22 @@ def _(primals, tangents):
     (x,) = primals
     pair = log_pair(x)
     return pair, (tangents[0] / x, jnp.zeros_like(x))
+
+
+def log_pair_of_count(x: Array) -> tuple[Array, Array]:
+    """The same for 1 <= x < 2^32, without the bits of x, which a kernel can't see of a scalar."""
+    exponent = jnp.zeros_like(x)
+    for power in (16, 8, 4, 2, 1):
+        large = x >= 2.0**power
+        x = jnp.where(large, x * 2.0**-power, x)
+        exponent = exponent + jnp.where(large, jnp.full_like(x, power), 0)
+    return _log_of_parts(exponent, x)
+
+
+def _log_of_parts(exponent: Array, mantissa: Array) -> tuple[Array, Array]:
+    high, low = _LN2[is_double(mantissa)]
+    hi, lo = two_sum(exponent * high, jnp.log(mantissa))
+    return two_sum(hi, lo + exponent * low)
 
 
 @jax.custom_jvp

@@ -1,6 +1,7 @@
 """The GPU kernels keep the promise, interpreted on the CPU, and compile for an H100."""
 
 import functools
+import itertools
 from typing import Any, ClassVar
 
 import jax
@@ -11,6 +12,7 @@ import pytest
 import jaxdiv as jd
 from bench import gpu_static
 from conftest import every, rest_slow
+from jaxdiv import _numerics as num
 from jaxdiv.rows import dispatch, elementwise, mosaic_cluster, mosaic_tile
 from jaxdiv.rows.chernoff import BEST_ALPHA
 from oracles import from_logits, gradient, ulp_error
@@ -419,6 +421,55 @@ def test_programs_are_the_function():
     want = jax.vmap(jax.vmap(lambda x, y: f([jnp.float32(1.3)], x, y)))(x, y)
     for mine, theirs in zip(got, want, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5)
+
+
+def test_the_logarithm_of_a_sum_of_exponentials():
+    rng = np.random.default_rng(0)
+    ends = 2.0 ** np.arange(32)
+    x = np.concatenate([ends, ends * (2 - 2.0**-23), np.exp(rng.uniform(0, 22, 1000))])
+    x = np.asarray(x, np.float32)
+    high, low = (np.asarray(part, np.float64) for part in num.log_pair_of_count(jnp.asarray(x)))
+    # An ulp of 1, which is what JAX's logarithm of the mantissa and the pair may be off by.
+    assert np.abs(high + low - np.log(np.float64(x))).max() <= 2.0**-23
+
+
+# --- lowered, which needs neither a GPU nor XLA's compiler for one -------------------------------
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm", "tpu"])
+def test_every_divergence_has_a_path(platform):
+    for entry in jd.CATALOGUE.values():
+        for noun in (jd.Logits, jd.Probs):
+            x = noun(jax.ShapeDtypeStruct((ROWS, TILE), jnp.float32))
+            made = jd.implementation_of(entry.divergence, x, x, platform=platform)
+            assert made.name and made.reason
+
+
+QUICKLY_LOWERED = [("kl", jd.Logits), ("kl", jd.Probs), ("total_variation", jd.Logits)]
+
+
+@pytest.mark.parametrize("shape", [(4, TILE + 8), (2 * ROWS, 128)])
+@pytest.mark.parametrize(
+    ("name", "noun"),
+    [
+        given if given in QUICKLY_LOWERED else pytest.param(*given, marks=pytest.mark.slow)
+        for given in itertools.product(jd.CATALOGUE, (jd.Logits, jd.Probs, jd.LogProbs))
+    ],
+)
+def test_a_kernel_is_lowered(name, noun, shape):
+    """Operations that the interpreter knows and Mosaic doesn't are refused here."""
+    entry = jd.CATALOGUE[name]
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    made = jd.implementation_of(entry.divergence, noun(x), noun(x), platform="cuda")
+    if "mosaic_gpu" not in made.name:
+        pytest.skip(made.reason)
+
+    def total(a, b):
+        return entry(noun(a), noun(b)).sum()
+
+    traced = jax.jit(jax.value_and_grad(total, (0, 1))).trace(x, x)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert text.count("jaxdiv_value") and text.count("jaxdiv_pull")
 
 
 # --- compiled for an H100 ------------------------------------------------------------------------

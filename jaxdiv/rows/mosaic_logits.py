@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from .. import _numerics as num
 from .._f_divergences import Alpha
 from . import elementwise, lean, reference
 from . import normalised as norm
@@ -129,7 +130,9 @@ def programs_of(divergence: Any, moving: Sequence[bool]) -> tuple[Programs, Arra
     def sides(numbers: dict[str, Array]) -> list[norm.Normalised]:
         def side(name: str) -> norm.Normalised:
             x, top, ties, others = (numbers[f"{n}_{name}"] for n in ("x", "top", "ties", "others"))
-            return norm.relative(x, jnp.exp(x - top), top, ties + others)
+            total = ties + others
+            log_total = num.log_pair_of_count(total)
+            return norm.relative(x, jnp.exp(x - top), top, total, log_total)
 
         return [side(name) for name in SIDES]
 

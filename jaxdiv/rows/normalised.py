@@ -122,15 +122,18 @@ def by_maximum(x: Array) -> Normalised:
     return _summed(values, _weights(values, top), top)
 
 
-def relative(values: Array, weights: Array, base: Array, total: Array) -> Normalised:
+def relative(
+    values: Array, weights: Array, base: Array, total: Array, log_total: tuple[Array, Array]
+) -> Normalised:
     """Logits with their exponentials relative to a base of the row, whose sum is known."""
-    logarithm = num.add_pairs((base, jnp.zeros_like(base)), num.log_pair(total))
+    logarithm = num.add_pairs((base, jnp.zeros_like(base)), log_total)
     return Normalised(values, weights, Scale(base, total, *logarithm))
 
 
 def _summed(values: Array, weights: Array, base: Array) -> Normalised:
     weights = kept(weights)
-    return relative(values, weights, base, over(weights, jnp.sum))
+    total = over(weights, jnp.sum)
+    return relative(values, weights, base, total, num.log_pair(total))
 
 
 def kept(x: Array) -> Array:
