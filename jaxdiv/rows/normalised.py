@@ -101,7 +101,8 @@ def over(x: Array, reduction) -> Array:
 def fold(x: Array) -> Array:
     """Rows as (rows, steps, lanes)."""
     rows, size = x.shape
-    lanes = min(LANES, size)
+    # Two steps are faster than one, unless they are below 64: 10.2 and 12 ms of 65536 rows of 128.
+    lanes = min(LANES, size // 2 if size % 2 == 0 and size >= 128 else size)
     steps = -(-size // lanes)
     if steps * lanes != size:  # with outcomes of probability 0 on both sides
         x = jnp.pad(x, ((0, 0), (0, steps * lanes - size)), constant_values=-jnp.inf)
@@ -131,7 +132,7 @@ def relative(
 
 
 def _summed(values: Array, weights: Array, base: Array) -> Normalised:
-    weights = kept(weights)
+    weights = kept(weights.reshape(weights.shape[0], -1)).reshape(weights.shape)
     total = over(weights, jnp.sum)
     return relative(values, weights, base, total, num.log_pair(total))
 
