@@ -4,6 +4,7 @@ On rows that do not sum to one the value is the generalised divergence of the st
 every summand is at least 0 all the same.
 """
 
+import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
 import jax.numpy as jnp
@@ -17,8 +18,10 @@ from ._divergence import (
     Limit,
     Scalar,
     check_scalar,
+    concrete,
     declare,
 )
+from ._pytree import static
 
 if TYPE_CHECKING:
     from .families.pair import Pair as FamilyPair
@@ -159,6 +162,7 @@ class JensenShannon(Homogeneous):
     """Jensen-Shannon divergence: how much of a mixture's entropy is due to the mixing."""
 
     weight: Scalar = 0.5
+    even: bool = static(default=False, repr=False)  # whether the weight is known to be 1/2
     formula: ClassVar[str] = (
         "weight KL(p || m) + (1 - weight) KL(q || m), m = weight p + (1 - weight) q"
     )
@@ -170,6 +174,11 @@ class JensenShannon(Homogeneous):
     def valid(self) -> Array | bool:
         return (jnp.asarray(self.weight) > 0) & (jnp.asarray(self.weight) < 1)
 
+    def specialise(self) -> "JensenShannon":
+        """The cheaper form for a concrete weight of 1/2."""
+        even = concrete(self.weight) and float(self.weight) == 0.5
+        return dataclasses.replace(self, even=True) if even else self
+
     def summand(self, p: Array, q: Array) -> Array:
         # The entropy of the mixture less the mean entropy.
         w = self.weight
@@ -179,25 +188,29 @@ class JensenShannon(Homogeneous):
     def curvature(self) -> Scalar:
         return jnp.asarray(self.weight) * (1 - jnp.asarray(self.weight))
 
-    def _parts(self, pair: "Pair") -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """KL's summand from p and from q to the mixture, each with its log-ratio."""
+    def _parts(self, pair: "Pair") -> tuple[Array, Array, Array]:
+        """The summand, log(p/m) and log(q/m)."""
         w, p, q = self.weight, pair.p, pair.q
+        if self.even:
+            return num.to_mean(p, q, pair.difference, pair.log_ratio)
         mixture = w * p + (1 - w) * q
-        return num.to_mixture(p, mixture, -(1 - w) * pair.difference), num.to_mixture(
-            q, mixture, w * pair.difference
-        )
+        from_p, log_p = num.to_mixture(p, mixture, -(1 - w) * pair.difference)
+        from_q, log_q = num.to_mixture(q, mixture, w * pair.difference)
+        return w * from_p + (1 - w) * from_q, log_p, log_q
 
     def term(self, pair: "Pair") -> Array:
-        (from_p, _), (from_q, _) = self._parts(pair)
-        return self.weight * from_p + (1 - self.weight) * from_q
+        return self._parts(pair)[0]
 
     def apart(self, pair: "Pair") -> Array | None:
+        if self.even:
+            _, log_p, log_q = self._parts(pair)
+            return 0.5 * (pair.p * log_p + pair.q * log_q)
         from_p, from_q = _logs_over_mixture(self.weight, pair)
         return self.weight * pair.p * from_p + (1 - self.weight) * pair.q * from_q
 
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
-        (_, ratio_p), (_, ratio_q) = self._parts(pair)
-        return self.weight * (pair.p * ratio_p), (1 - self.weight) * (pair.q * ratio_q)
+        _, log_p, log_q = self._parts(pair)
+        return self.weight * (pair.p * log_p), (1 - self.weight) * (pair.q * log_q)
 
     def limits(self) -> tuple[Limit, Limit]:
         w = jnp.asarray(self.weight)

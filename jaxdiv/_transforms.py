@@ -53,7 +53,7 @@ class Renyi(Transform):
     """Renyi's divergence of order alpha; KL at 1, log max p/q at infinity."""
 
     alpha: Scalar
-    ends: bool = static(default=True)  # whether alpha may be 0 or inf
+    ends: bool = static(default=True, repr=False)  # whether alpha may be 0 or inf
     formula: ClassVar[str] = "log(sum p^alpha q^(1-alpha)) / (alpha - 1)"
     logarithmic: ClassVar[bool] = True
 
@@ -221,7 +221,7 @@ class JensenShannonDistance(Transform):
         return jnp.sqrt(s)
 
     def evaluate(self, rows: "Rows") -> Array:
-        return num.safe_sqrt(rows.sum(JensenShannon()))
+        return num.safe_sqrt(rows.sum(JensenShannon().specialise()))
 
     def claims(self) -> Claims:
         return Claims(
