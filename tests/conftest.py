@@ -41,6 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {name}"))
         if item.path.stem in ("test_tour", "test_bench"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        slow = item.get_closest_marker("slow")  # these would keep one worker for too long
+        if item.path.stem.startswith(("test_cli", "test_families", "test_samples")) and not slow:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     _mark_exhaustive(items)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxdiv as jd
+from conftest import rest_slow
 from jaxdiv import families as ours
 
 EYE, LOC = jnp.eye(2), jnp.asarray([0.5, -1.0])
@@ -192,7 +193,9 @@ def test_every_known_distribution_counts_as_its_family(name):
         assert float(jd.kl_divergence(other, theirs)) == 0, kind
 
 
-@pytest.mark.parametrize(("name", "count"), [("numpyro.distributions", 5), ("distrax", 8)])
+@pytest.mark.parametrize(
+    ("name", "count"), rest_slow([("numpyro.distributions", 5), ("distrax", 8)], 1)
+)
 def test_values_are_theirs_where_they_have_them(name, count):
     # An oracle written by others; their rounding is what the tolerance is for.
     module = package(name)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxdiv as jd
+from conftest import distinct
 from jaxdiv import _bregman, _f_divergences, _transforms, _verbs
 from jaxdiv._divergence import Divergence, Homogeneous, Reverse, Separable, Symmetrised
 from jaxdiv.rows.pair import Side, pair_of
@@ -65,7 +66,7 @@ HOMOGENEOUS = [
 ]
 
 
-@pytest.mark.parametrize("name", HOMOGENEOUS)
+@pytest.mark.parametrize("name", distinct(HOMOGENEOUS))
 def test_log_derivatives_add_up_to_the_term(name):
     # Euler's theorem for functions homogeneous of degree 1.
     rng = np.random.default_rng(0)
@@ -137,7 +138,7 @@ SUMS = {
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize("name", distinct(SUMS))
 def test_what_a_sum_declares_for_rows_that_are_far_apart(name):
     divergence = SUMS[name]
     rng = np.random.default_rng(3)

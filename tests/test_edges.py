@@ -111,7 +111,7 @@ def mpmath_is_nan(x):
 
 
 # `make test` sees one of each kind; CI all of them.
-QUICK = {"kl", "js", "chi2", "alpha_half", "renyi_2", "total_variation", "f_divergence"}
+QUICK = {"kl", "js", "renyi_2", "total_variation", "f_divergence"}
 
 
 @pytest.mark.parametrize("chart", TABLES)
@@ -182,7 +182,7 @@ GRADIENTS = ["kl", "reverse_kl", "js", "squared_hellinger", "chi2", "le_cam"]
 
 @pytest.mark.core
 @pytest.mark.parametrize("chart", ["probs", "logits"])
-@pytest.mark.parametrize("name", GRADIENTS)
+@pytest.mark.parametrize("name", every(GRADIENTS, ["kl", "js", "chi2"]))
 def test_gradients_are_the_contracts(name, chart):
     # The one-sided limit where it is finite or the value is infinite, else 0: written in the
     # oracle from the generators, without the library.
@@ -213,7 +213,7 @@ def test_gradients_are_the_contracts(name, chart):
             )
 
 
-@pytest.mark.parametrize("name", every([n for n in NAMES if n != "chernoff"], ["kl", "chi2"]))
+@pytest.mark.parametrize("name", every([n for n in NAMES if n != "chernoff"], ["kl"]))
 def test_a_mask_is_leaving_out(name):
     rng = np.random.default_rng(0)
     a, b = (jnp.asarray(rng.normal(size=(2, 5)), jnp.float32) for _ in range(2))
@@ -236,7 +236,7 @@ def test_a_mask_is_leaving_out(name):
         assert not np.any(np.asarray(slope)[~np.asarray(mask)])
 
 
-@pytest.mark.parametrize("name", distinct(NAMES))
+@pytest.mark.parametrize("name", every(NAMES, QUICK))
 def test_shapes_at_their_smallest(name):
     entry = jd.CATALOGUE[name]
     a = jnp.asarray([[0.3], [7.0]], jnp.float32)

@@ -21,7 +21,7 @@ ESTIMATED = [
     for name, entry in jd.CATALOGUE.items()
     if name not in ("chernoff", "itakura_saito", "squared_euclidean", "bregman")
 ]
-QUICK = ("kl", "js_quarter", "renyi_2")
+QUICK = ("kl", "renyi_2")
 
 
 def scores(found: jd.Estimate, truth) -> np.ndarray:

@@ -269,7 +269,7 @@ def test_oracle_entropies_are_those_of_scipy(name):
 
 
 @pytest.mark.parametrize(
-    "name", every(MODERATE, set(MODERATE) - {"Dirichlet", "LogNormal", "InverseGamma"})
+    "name", every(MODERATE, set(MODERATE) - {"Dirichlet", "Beta", "LogNormal", "InverseGamma"})
 )
 def test_closed_forms_are_the_definitions(name):
     p, q = MODERATE[name]
@@ -441,7 +441,9 @@ def test_a_row_with_such_a_concentration_changes_no_other():
     def total(a, b):
         return jd.kl_divergence(families.Dirichlet(a), families.Dirichlet(b)).sum()
 
-    both, alone = (jax.grad(total, (0, 1))(a[:n], b[:n]) for n in (2, 1))
+    # Alone it is there twice: of one shape, both are one program.
+    slopes = jax.jit(jax.grad(total, (0, 1)))
+    both, alone = slopes(a, b), slopes(a[jnp.zeros(2, int)], b[jnp.zeros(2, int)])
     for x, y in zip(both, alone, strict=True):
         np.testing.assert_array_equal(x[0], y[0])
 
@@ -601,7 +603,7 @@ def check_equal_members(name: str, dtype: str) -> None:
         assert value.dtype == dtype
 
 
-@pytest.mark.parametrize("name", every(NAMES, ("Normal", "Gamma")))
+@pytest.mark.parametrize("name", every(NAMES, ("Normal",)))
 def test_equal_members(name):
     check_equal_members(name, "float32")
 
@@ -635,7 +637,7 @@ def check_gradients(name: str, dtype: str) -> None:
         assert not np.any(np.isnan(slope))
 
 
-@pytest.mark.parametrize("name", every(NAMES, ("Normal", "Rayleigh")))
+@pytest.mark.parametrize("name", every(NAMES, ("Normal",)))
 def test_gradients_vanish_at_equal_members(name):
     check_gradients(name, "float32")
 
@@ -691,7 +693,7 @@ def check_fisher(name: str, dtype: str, x: np.ndarray) -> None:
         assert np.all(np.abs(got - want) <= LIMIT * ULP[dtype] * np.outer(size, size)), point
 
 
-@pytest.mark.parametrize("name", every(NAMES, ("Normal", "Gamma", "Rayleigh")))
+@pytest.mark.parametrize("name", every(NAMES, ("Normal", "Gamma")))
 def test_curvature_is_fisher_information(name):
     check_fisher(name, "float32", numbers(name, "float32"))
 
@@ -738,7 +740,7 @@ def check_slopes(name: str, verb: str, *args: float) -> None:
             assert close(float(got[side][i]), want, 1e-9), (sides, side, i)
 
 
-@pytest.mark.parametrize("name", every(NAMES, ("Normal", "Gamma")))
+@pytest.mark.parametrize("name", every(NAMES, ("Normal",)))
 @pytest.mark.usefixtures("x64")
 def test_gradients_of_kl(name):
     check_slopes(name, "kl")
@@ -808,8 +810,8 @@ def test_transformations_agree_with_the_plain_call(name):
     forward = [jax.jvp(functools.partial(verb, p), (q,), (e,))[1] for e in one_hot]
     np.testing.assert_allclose(slope, forward, rtol=1e-5)
     np.testing.assert_allclose(jax.jit(jax.jacfwd(verb, 1))(p, q), slope, rtol=1e-5)
-    curvature = jax.jit(jax.hessian(verb, 1))(p, q)
-    other = jax.jit(jax.jacrev(jax.jacrev(verb, 1), 1))(p, q)
+    twice = jax.hessian(verb, 1), jax.jacrev(jax.jacrev(verb, 1), 1)
+    curvature, other = jax.jit(lambda *sides: [g(*sides) for g in twice])(p, q)
     np.testing.assert_allclose(curvature, other, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(curvature, curvature.T, rtol=1e-4, atol=1e-6)
 
@@ -990,8 +992,9 @@ def twice(name: str, p: tuple[float, ...], q: tuple[float, ...]) -> list[familie
     return [flat(name, jnp.asarray(x, jnp.float32)[:, None]) for x in (p, q)]
 
 
+@pytest.mark.parametrize("name", every(["Normal", "Gamma"], ["Normal"]))
 @fewer
-@given(st.sampled_from(["Normal", "Gamma"]), place, positive, positive, positive)
+@given(place, positive, positive, positive)
 def test_never_negative(name, a, b, c, d):
     first = (a, a / 2) if name == "Normal" else (abs(a) + c, c)
     sides = (

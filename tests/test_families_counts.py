@@ -212,7 +212,7 @@ def worst(case, dtype):
     return {verb: max(found) for verb, found in errors.items()}
 
 
-@pytest.mark.parametrize("case", every(CASES, ("Bernoulli logits", "Poisson")))
+@pytest.mark.parametrize("case", every(CASES, ("Poisson",)))
 def test_accuracy(case):
     for verb, found in worst(case, "float32").items():
         assert found[0] <= LIMIT, (verb, found)
@@ -276,7 +276,7 @@ INFORMATION = {
 AT = {"probs": (1e-6, 0.3, 0.5, 1 - 1e-4), "logits": (-9.0, 0.0, 0.3, 9.0), "rate": (1e-6, 3, 1e8)}
 
 
-@pytest.mark.parametrize("case", every(INFORMATION, ("Bernoulli logits", "Poisson")))
+@pytest.mark.parametrize("case", every(INFORMATION, ("Poisson",)))
 def test_at_equal_members_all_vanishes_but_the_information(case):
     build, information = INFORMATION[case]
     kind = case.split()[-1] if " " in case else "rate" if case == "Poisson" else "probs"
@@ -513,7 +513,7 @@ DISTANCES = {
 }
 
 
-@pytest.mark.parametrize("name", every(DISTANCES, ("Binomial", "Poisson")))
+@pytest.mark.parametrize("name", every(DISTANCES, ("Poisson",)))
 def test_squared_fisher_rao_distance(name):
     build, kind, coordinate = DISTANCES[name]
     p, q = grid(kind, "float32")
@@ -536,7 +536,7 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("kind", every(ROWS, ("probs",)))
 def test_multinomial_is_that_of_its_draws(kind):
     of = {"probs": from_probs, "logits": from_logits}[kind]
     p, q = ROWS[kind]

@@ -55,7 +55,7 @@ def drawn(name: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize("name", every(PARAMETERS, {"Gumbel", "Normal", "Gamma"}))
+@pytest.mark.parametrize("name", every(PARAMETERS, {"Normal", "Gamma"}))
 def test_members_of_any_size_have_divergences(name):
     rng = np.random.default_rng(0)
     p, q = drawn(name, rng), drawn(name, rng)

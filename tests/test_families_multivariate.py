@@ -148,7 +148,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", every(FORMS, ("scale_tril",)))
-@pytest.mark.parametrize("verb", ["kl", "renyi"])
+@pytest.mark.parametrize("verb", every(["kl", "renyi"], ["kl"]))
 def test_equal_members(form, verb):
     own, loc = FORMS[form], jnp.asarray([0.5, -1.0])
     p = MultivariateNormal(loc, **{form: own})
@@ -163,7 +163,8 @@ def test_equal_members(form, verb):
     # By the mean the Hessian is (alpha times) the precision: equal eigenvalues are no trouble.
     covariance = np.asarray(p.covariance() if form != "scale_diag" else jnp.diag(own**2))
     expected = np.linalg.inv(covariance) * (1 if verb == "kl" else 0.5)
-    np.testing.assert_allclose(jax.hessian(value)(loc, own), expected, rtol=1e-5, atol=1e-6)
+    hessian = jax.jit(jax.hessian(value))(loc, own)
+    np.testing.assert_allclose(hessian, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_hessian_by_the_factor_is_the_fisher_information():
@@ -175,7 +176,7 @@ def test_hessian_by_the_factor_is_the_fisher_information():
         factor = jnp.diag(x[:2]) + x[2] * below
         return jd.kl_divergence(p, MultivariateNormal(jnp.zeros(2), scale_tril=factor))
 
-    found = jax.hessian(value)(jnp.asarray([1.0, 1.0, 0.0]))
+    found = jax.jit(jax.hessian(value))(jnp.asarray([1.0, 1.0, 0.0]))
     np.testing.assert_allclose(found, np.diag([2.0, 2.0, 1.0]), atol=1e-6)
 
 
@@ -319,7 +320,7 @@ def test_fisher_information_is_that_of_the_textbooks():
     _, l, _, _ = pair(0.1)
     s = jnp.asarray(l @ l.T, jnp.float64)
     p = MultivariateNormal(jnp.zeros(SIZE), covariance_matrix=s)
-    found = fisher_information(p)
+    found = jax.jit(fisher_information)(p)
     inverse = np.linalg.inv(np.asarray(s))
     np.testing.assert_allclose(found[:SIZE, :SIZE], inverse, rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(found[:SIZE, SIZE:], 0, atol=1e-10)

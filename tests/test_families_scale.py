@@ -91,7 +91,7 @@ def test_kl_in_float64(name):
 
 
 @pytest.mark.parametrize("name", JENSEN)
-@pytest.mark.parametrize("alpha", [0.25, 0.5])
+@pytest.mark.parametrize("alpha", [0.25, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_renyi_in_float32(name, alpha):
     found = jd.renyi_divergence(*members(name, *batch(name, "float32")), alpha)
     assert worst(name, "float32", found, lambda p, q: oracle.renyi(name, p, q, alpha)) <= 64
@@ -148,7 +148,7 @@ def test_renyi_where_what_must_be_equal_is(name):
     assert float(found) == pytest.approx(float(true), rel=64 * ULP["float32"])
 
 
-@pytest.mark.parametrize("name", every(KINDS, ("Laplace", "Cauchy", "Gumbel")))
+@pytest.mark.parametrize("name", every(KINDS, ("Laplace", "Cauchy")))
 def test_equal_members_have_no_divergence_and_no_slope(name):
     p, _ = batch(name, "float32")
     kind = getattr(families, name)

@@ -9,7 +9,7 @@ import pytest
 
 import family_oracles as oracle
 import jaxdiv as jd
-from conftest import every
+from conftest import every, rest_slow
 from jaxdiv import families
 from jaxdiv.cli import main
 from jaxdiv.families.catalogue import FAMILIES, FamilyEntry
@@ -63,12 +63,15 @@ class Cubic(families.Normal):
 
 @pytest.mark.parametrize(
     ("kind", "claim"),
-    [
-        (Wrong, "Hessian = Fisher information"),
-        (Negative, "never negative"),
-        (Negative, "gradient 0 at p = q"),
-        (Cubic, "Bhattacharyya's is symmetric"),
-    ],
+    rest_slow(
+        [
+            (Wrong, "Hessian = Fisher information"),
+            (Cubic, "Bhattacharyya's is symmetric"),
+            (Negative, "never negative"),
+            (Negative, "gradient 0 at p = q"),
+        ],
+        2,
+    ),
 )
 def test_a_wrong_formula_is_refuted(kind, claim):
     report = jd.verify(FamilyEntry("wrong", kind), count=200)
@@ -108,7 +111,7 @@ def test_mean_parameters_are_expectations_of_the_statistics():
     assert (float(mean), float(square)) == pytest.approx((2.0, 13.0))
 
 
-@pytest.mark.parametrize("name", ["Cauchy", "Laplace", "Weibull", "Gumbel"])
+@pytest.mark.parametrize("name", every(["Cauchy", "Laplace", "Weibull", "Gumbel"], ["Cauchy"]))
 def test_fisher_information_of_what_has_no_log_partition(name):
     parameters = {"Weibull": dict(concentration=1.5, scale=0.8)}.get(name, dict(loc=0.3, scale=0.8))
     found = families.fisher_information(getattr(families, name)(**parameters))

@@ -173,7 +173,7 @@ def test_entropy_and_perplexity():
     np.testing.assert_allclose(jd.entropy(q, base=2), want / np.log(2), rtol=1e-13)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
 def test_equal_heads_have_exactly_no_divergence_and_no_gradient(dtype):
     rng = np.random.default_rng(5)
     hidden, weight = (jnp.asarray(rng.normal(size=s), dtype) for s in ((4, 16), (16, 257)))

@@ -42,7 +42,7 @@ def expected(tail, q, indices, kept):
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("side", every(["left", "right"], ["left"]))
-@pytest.mark.parametrize("tail", every(["bucket", "renormalise", "zero"], ["bucket", "zero"]))
+@pytest.mark.parametrize("tail", every(["bucket", "renormalise", "zero"], ["bucket"]))
 def test_values_and_gradients_by_the_definition_of_the_tail(tail, side):
     indices, kept = teacher()
     verb = jd.kl_divergence if side == "left" else jd.js_divergence

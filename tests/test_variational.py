@@ -124,7 +124,7 @@ P, Q = np.asarray(COUNTS_P) / 16, np.asarray(COUNTS_Q) / 16
 AT_P, AT_Q = np.repeat(np.arange(4), COUNTS_P), np.repeat(np.arange(4), COUNTS_Q)
 
 
-@pytest.mark.parametrize("name", every(GENERATORS, QUICK))
+@pytest.mark.parametrize("name", every(GENERATORS, ("kl", "js_quarter", "total_variation")))
 def test_the_bound_is_the_divergence_at_the_best_critic_and_below_it_elsewhere(name):
     entry = jd.CATALOGUE[name]
     truth = float(entry(P, Q))

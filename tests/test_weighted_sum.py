@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxdiv as jd
-from conftest import every
+from conftest import every, rest_slow
 from jaxdiv.tiles.plan import plan
 
 V, ROWS, D = 37, 5, 4
@@ -71,8 +71,16 @@ def without_zero(slopes):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", ["cross_entropy", "kl", "renyi"])
+@pytest.mark.parametrize(
+    "name, dtype",
+    rest_slow(
+        [
+            *((name, "float64") for name in ("cross_entropy", "kl", "renyi")),
+            *((name, "float32") for name in ("kl", "cross_entropy", "renyi")),
+        ],
+        4,
+    ),
+)
 def test_values_and_gradients_are_those_of_the_formula(name, dtype):
     args, teacher = arguments(dtype)
     value, slopes = jax.jit(jax.value_and_grad(of_head(name, teacher), range(5)))(*args)
@@ -99,7 +107,7 @@ def test_weights_that_are_not_one_a_row_are_refused():
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", ["cross_entropy", "kl"])
+@pytest.mark.parametrize("name", every(["cross_entropy", "kl"], ["kl"]))
 def test_forward_mode_and_second_derivatives(name):
     args, teacher = arguments("float64")
     rng = np.random.default_rng(3)
@@ -139,7 +147,7 @@ def by_definition(divergence, weights):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
     "name",
-    every([n for n in jd.CATALOGUE if n != "chernoff"], {"js", "renyi_half", "hellinger_distance"}),
+    every([n for n in jd.CATALOGUE if n != "chernoff"], {"js", "hellinger_distance"}),
 )
 def test_every_divergence_of_the_catalogue_is_summed_in_one_pass(name):
     # Rows near each other and far apart, more than one block of them, and the last block ragged.
@@ -157,7 +165,7 @@ def test_every_divergence_of_the_catalogue_is_summed_in_one_pass(name):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("name", ["renyi_2", "js_distance", "fisher_rao"])
+@pytest.mark.parametrize("name", every(["renyi_2", "js_distance", "fisher_rao"], ["renyi_2"]))
 def test_second_derivatives_of_what_is_no_sum(name):
     rng = np.random.default_rng(6)
     args = tuple(jnp.asarray(rng.normal(size=s)) for s in ((ROWS, D), (D, MANY)) * 2)
