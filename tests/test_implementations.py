@@ -325,14 +325,22 @@ def test_rows_that_are_the_same_take_no_second_pass(name, monkeypatch):
     parameters = entry.divergence.alpha if name == "renyi_half" else entry.divergence
     statistic = RENYI if name == "renyi_half" else SUM
     near = b.at[:2].multiply(1 + 1e-6)
-    for rows, again in ((b, False), (near, True)):
+    least = jnp.argmin(jnp.where(jnp.isfinite(b), b, jnp.inf), axis=-1)[:2]
+    nearer = b.at[jnp.arange(2), least].multiply(1 + 2e-7)  # D is below 1e-16
+    missing = jnp.full(2, jnp.nan, jnp.float32)
+    passes = [(b, False, False), (near, True, False), (nearer, True, True)]
+    for rows, again, exactly in passes:
         sides = (Side(x, None, "logits") for x in (a[:2], rows[:2]))
         operands = (jax.tree.map(jnp.float32, parameters), *sides)
         assert (not lean.same(statistic, operands).any()) is again
-        with monkeypatch.context() as patch:
-            # What the second pass would find is told by what it is not.
-            patch.setattr(reference, "value", lambda *_: jnp.full(2, jnp.nan, jnp.float32))
-            assert np.isnan(blocked_rows.value(statistic, operands)).all() == again
+        # What another pass would find is told by what it is not.
+        for module, name, given, expected in (
+            (lean, "careful", (missing, [], missing != 0), again),
+            (reference, "value", missing, exactly),
+        ):
+            with monkeypatch.context() as patch:
+                patch.setattr(module, name, lambda *_, given=given: given)
+                assert np.isnan(blocked_rows.value(statistic, operands)).all() == expected
     # What is not a divergence is not 0 where the sides are the same.
     np.testing.assert_allclose(
         jd.cross_entropy(jd.Logits(a), jd.Logits(a), implementation="blocked"),
@@ -363,18 +371,21 @@ def test_a_function_of_traced_values():
 def rows_of_every_kind(size=64):
     """Four blocks of rows, which end in different ways.
 
-    Far apart; also near, though the first ones aren't; also with logits whose exponentials are out
-    of range; also very near or the same. Some outcomes are impossible.
+    Far apart; also near, though the first ones aren't, or of sums out of range, though their first
+    logits aren't; also with logits that are; also very near or the same. Some outcomes are
+    impossible.
     """
     rng = np.random.default_rng(7)
     block = blocked_rows._BLOCK // size
-    scales = [[3], [3, 1, 0.3, 0.1], [3, 1, 0.3, 0.1], [3, 0.1, 1e-5, 0]]
+    scales = [[3], [3, 1, 0.3, 0.1], [3, 1, 0.3, 0.1], [3, 0.1, 1e-3, 1e-5, 0]]
     scale = np.concatenate([np.resize(x, (block, 1)) for x in scales])
     scale[block : block + block // 8] = 3
     a = rng.normal(size=(4 * block, size)) * 3
     b = a * (scale < 3) + scale * rng.normal(size=a.shape) + 2
     a[2 * block :] += np.resize([0, 90, 0, 0, -200, -60, 40], (2 * block, 1))
     b[2 * block :] += np.resize([0, 0, -200, 90, 0, 0, -30, 0, 0, 0, 0], (2 * block, 1))
+    for x in (a, b):
+        x[block + 5 : 2 * block : 97, size // 2 :] += 60
     a[block::13, :3], b[block::13, :3] = -np.inf, -np.inf
     return np.float32(a[:-100]), np.float32(b[:-100])
 

@@ -102,7 +102,7 @@ def _over_blocks(
 
     Its results are one number a "rows" or of the shape of the "values". `quick` makes them of the
     values and derivatives by the sides that move, which it names, if `lean` finds these; rows that
-    don't stand there are computed by `whole`.
+    don't stand there are computed again with care and, if that doesn't do, by `whole`.
     """
     values = operands[1].values
     *batch, size = values.shape
@@ -139,7 +139,8 @@ def _over_blocks(
     if quick is not None:
         *found, stand = found
         few = min(rows, max(1, _AGAIN // max(size, 1)))
-        found = _again(found, stand, whole, flat, tree, few)
+        again = _careful(statistic, whole, *quick, flat, tree, few)
+        found = _again(found, stand, again, few)
     return [
         x.reshape(*batch) if kind == "rows" else x.reshape(*batch, size)
         for x, kind in zip(found, results, strict=True)
@@ -162,7 +163,12 @@ def _lean(
             lambda operands, *others: function(widened(operands), *others), tree, start, rows
         )
 
-    sides = on_rows(lambda operands, *_: lean.normalise(operands))(*flat)
+    def normalised(shifted: bool) -> Callable[..., lean.Sides]:
+        return on_rows(lambda operands, *_: lean.normalise(operands, shifted=shifted))
+
+    # A branch cuts the whole arrays itself: what is cut outside would be copied for it.
+    shifted = on_rows(lambda operands, *_: lean.shifted(operands))(*flat)
+    sides = lax.cond(shifted, normalised(True), normalised(False), *flat)
     all_rows = rows == max(x.shape[0] for x in flat if x.ndim)
     likely = on_rows(
         lambda operands, *_: lean.distant(statistic, operands, sides, all_rows=all_rows)
@@ -173,25 +179,53 @@ def _lean(
         return lean.first(statistic, operands, sides, apart=apart)
 
     if apart:
-        # A branch cuts the whole arrays itself: what is cut outside would be copied for it.
         found = lax.cond(likely, on_rows(first), lambda *_: lean.nothing(sides), *flat)
     else:
         found = on_rows(first)(*flat)
 
-    def finish(how: int) -> Callable[..., tuple[list[Array], Array]]:
+    def finish(nearer: bool) -> Callable[..., tuple[list[Array], Array]]:
         def finished(operands: Operands, *others: Array) -> tuple[list[Array], Array]:
             value, slopes, stand = lean.finish(
-                statistic, operands, sides, found, moving, how, apart=apart
+                statistic, operands, sides, found, moving, apart=apart, nearer=nearer
             )
             return results(value, slopes, *others), stand
 
         return on_rows(finished)
 
-    ways = [finish(how) for how in (lean.AS_FOUND, lean.NEARER, lean.RESCALED)]
-    finished, stand = lax.switch(found.next(sides, apart=apart), ways, *flat)
+    if apart:
+        finished, stand = lax.cond(found.left(sides), finish(True), finish(False), *flat)
+    else:
+        finished, stand = finish(False)(*flat)
     same = on_rows(lambda operands, *_: lean.same(statistic, operands))
     stand |= lax.cond(jnp.all(stand), lambda *_: jnp.zeros(rows, bool), same, *flat)
     return finished, stand
+
+
+def _careful(
+    statistic: Statistic,
+    whole: Callable[..., list[Array]],
+    results: Callable[..., list[Array]],
+    moving: tuple[bool, ...],
+    flat: Sequence[Array],
+    tree: Any,
+    rows: int,
+) -> Callable[[Array], list[Array]]:
+    """Results of rows from a start on that may be nearly equal, by `whole` if they are too near."""
+
+    def block(start: Array) -> list[Array]:
+        def found(operands: Operands, *others: Array) -> tuple[list[Array], Array]:
+            value, slopes, stand = lean.careful(statistic, widened(operands), moving)
+            return results(value, slopes, *others), stand
+
+        made, stand = _of_rows(found, tree, start, rows)(*flat)
+
+        def again(*flat: Array) -> list[Array]:
+            exact = _of_rows(whole, tree, start, rows)(*flat)
+            return [x.astype(like.dtype) for x, like in zip(exact, made, strict=True)]
+
+        return lax.cond(jnp.all(stand), lambda *_: made, again, *flat)
+
+    return block
 
 
 def as_rows(operands: Operands) -> Operands:
@@ -243,19 +277,18 @@ def repaired(
     rows = min(count, max(1, min(2 * _BLOCK, count * size // 768) // size))
     flat, tree = _as_rows(operands, others)
     whole = [x.reshape(count, *x.shape[stand.ndim :]) for x in found]
-    whole = _again(whole, stand.reshape(count), function, flat, tree, rows)
+
+    def block(start: Array) -> list[Array]:
+        return _of_rows(function, tree, start, rows)(*flat)
+
+    whole = _again(whole, stand.reshape(count), block, rows)
     return [x.reshape(like.shape) for x, like in zip(whole, found, strict=True)]
 
 
 def _again(
-    found: Sequence[Array],
-    stand: Array,
-    function: Callable[..., list[Array]],
-    flat: Sequence[Array],
-    tree: Any,
-    rows: int,
+    found: Sequence[Array], stand: Array, block: Callable[[Array], list[Array]], rows: int
 ) -> list[Array]:
-    """Results of which some rows don't stand, those computed again, `rows` of them at a time."""
+    """Results of which some rows don't stand, those computed again by blocks of `rows`."""
     count = stand.size
 
     def left(state: tuple[Array, list[Array]]) -> Array:
@@ -264,11 +297,10 @@ def _again(
     def step(state: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
         stand, found = state
         start = jnp.minimum(jnp.argmin(stand).astype(jnp.int32), count - rows)
-        block = _of_rows(function, tree, start, rows)(*flat)
         done = jnp.ones(rows, bool)
         return lax.dynamic_update_slice_in_dim(stand, done, start, 0), [
             lax.dynamic_update_slice_in_dim(every, some.astype(every.dtype), start, 0)
-            for every, some in zip(found, block, strict=True)
+            for every, some in zip(found, block(start), strict=True)
         ]
 
     return lax.while_loop(left, step, (stand, list(found)))[1]

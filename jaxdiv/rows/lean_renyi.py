@@ -7,7 +7,7 @@ from jax import Array
 
 from .. import _numerics as num
 from .._f_divergences import Alpha
-from .normalised import Normalised, kept, over, pair_of, stands
+from .normalised import SMOOTH, Normalised, kept, over, pair_of, stands
 
 APART = 0.1  # of log S, where it is right to 64 ulp by operations that are rounded once
 
@@ -74,13 +74,15 @@ def _near(alpha: Array, p: Normalised, q: Normalised) -> Near:
     )
 
 
-def near(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
+def near(
+    alpha: Array, p: Normalised, q: Normalised, smooth: float = SMOOTH
+) -> tuple[Array, Array, Array]:
     """Renyi's divergence from small terms, which rows of it are right, and S - 1."""
     parts = _near(alpha, p, q)
     total = parts.total()
     excess = (parts.order - 1) * total
     # Below, S is a small part of what it is a difference of.
-    right = (excess >= -0.75) & stands(Alpha(alpha), p, q, total / parts.order)
+    right = (excess >= -0.75) & stands(Alpha(alpha), p, q, total / parts.order, smooth)
     excess = jnp.where(right, excess, 0)
     return parts.share * total * num.log1p_over(excess), right, excess
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from .._divergence import Separable
-from .normalised import APART, Normalised, excess, kept, over, pair_of, stands
+from .normalised import APART, SMOOTH, Normalised, excess, kept, over, pair_of, stands
 from .pair import Side
 from .rule import entries, partials
 
@@ -31,15 +31,17 @@ def apart(divergence: Separable, p: Normalised, q: Normalised) -> tuple[Array, A
     total = _distant_sum(divergence, p, q)
     assert total is not None
     right = total >= APART * jnp.asarray(divergence.curvature())
-    return total, right & stands(divergence, p, q, total), jnp.zeros_like(total)
+    return total, right & stands(divergence, p, q, total, SMOOTH), jnp.zeros_like(total)
 
 
-def near(divergence: Separable, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
+def near(
+    divergence: Separable, p: Normalised, q: Normalised, smooth: float = SMOOTH
+) -> tuple[Array, Array, Array]:
     """The same of rows that are not very near, and the error common to all log-ratios."""
     error = over(kept(excess(p, q)), jnp.sum) if divergence.rough else jnp.zeros_like(p.scale.sum)
     pair = pair_of(p, q, error)
     total = over(kept(entries(divergence, pair, p.support(), q.support())), jnp.sum)
-    return total, stands(divergence, p, q, total), error
+    return total, stands(divergence, p, q, total, smooth), error
 
 
 def totals(divergence: Separable, value: Array) -> tuple[Array | float | None, ...]:

@@ -5,10 +5,11 @@ it less will do: with log(p/q) = (a - b) - c the difference a - b is formed as a
 centre c = log(S_p/S_q), S the sums of exponentials, may be wrong by some e of a few ulp of 1. That
 shifts all log-ratios of the row alike, and since E_q[log p/q] is of second order, an f-divergence
 with smooth f changes by a part of e + e^2/D of itself. So whatever value comes out above
-`SMOOTH` stands; what does not is computed again, by the reference path. A divergence with a kink
-at p = q, or that is not homogeneous, changes by a part of e/sqrt(D); for these e is found first,
-as the sum of p - q, and taken off, and values stand above `ROUGH`. Above `APART`, times f''(1),
-not even p - q need be found from the log-ratio.
+`SMOOTH` stands; for what does not, e is found, as the sum of p - q, and taken off, and values
+stand above `NEARLY`. A divergence with a kink at p = q, or that is not homogeneous, changes by a
+part of e/sqrt(D); for these e is always taken off, and values stand above `ROUGH`. What is left is
+computed again, by the reference path. Above `APART`, times f''(1), not even p - q need be found
+from the log-ratio.
 
 The event axis is folded into (steps, lanes) and reduced over the steps first: that vectorises, and
 adds up V/lanes numbers one after another instead of V.
@@ -24,6 +25,7 @@ from .._divergence import Separable
 from .pair import Pair
 
 SMOOTH = 1e-6  # e is at most 3e-7, of which the square is below an ulp of this
+NEARLY = 1e-16  # down to 1e-17, at logits up to 1000, values are within 6 ulp, gradients 6e-7
 ROUGH = 1e-4
 APART = 0.25  # rounded masses, of 4 half ulps, change it by 7 times that
 STEEP = 4.0  # an error e of a log-ratio costs this many e
@@ -41,6 +43,11 @@ class Scale(NamedTuple):
     sum: Array  # of the exponentials relative to the base
     log_sum: Array  # its logarithm, relative to nothing, as a pair
     log_sum_low: Array
+
+    def shifted(self, error: Array) -> "Scale":
+        """The same with an error added to its logarithm."""
+        own, more = (self.log_sum, self.log_sum_low), (error, jnp.zeros_like(error))
+        return Scale(self.base, self.sum, *num.add_pairs(own, more))
 
     def fine(self) -> Array:
         """Whether the sum is a number far from overflow, and what underflows no part of it."""
@@ -189,8 +196,19 @@ def excess(p: Normalised, q: Normalised) -> Array:
     return jnp.where(p.support() & q.support(), pair.difference, pair.raw_p - pair.raw_q)
 
 
-def stands(divergence: Separable, p: Normalised, q: Normalised, total: Array) -> Array:
-    """Which rows are right: finite, not near, and with some outcome that has a finite logit."""
+def centred(p: Normalised, q: Normalised) -> tuple[Normalised, Normalised]:
+    """The same without the error common to all log-ratios."""
+    error = over(kept(excess(p, q)), jnp.sum)
+    return p._replace(scale=p.scale.shifted(error)), q
+
+
+def stands(
+    divergence: Separable, p: Normalised, q: Normalised, total: Array, smooth: float
+) -> Array:
+    """Which rows are right: finite, of some outcome that has a finite logit, and not near.
+
+    `smooth` is the least value of a smooth divergence that is right.
+    """
     gentle = jnp.asarray(divergence.steepness()) <= STEEP
-    least = ROUGH if divergence.rough else SMOOTH
+    least = ROUGH if divergence.rough else smooth
     return (total >= least) & (total < jnp.inf) & p.scale.fine() & q.scale.fine() & gentle
