@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ from jaxdiv import _picture as picture
 from . import peers, report
 
 SHAPES = ((65536, 128), (2048, 4096), (256, 32768), (64, 131072))
+FAR_AND_NEAR = ((65536, 128), (64, 131072))
 QUICK = ((1024, 128), (64, 4096))
+SCALES = (3.0, 0.1, 1e-3, 1e-5)
 TURNS, QUICK_TURNS = 9, 3
 IMPORTS, QUICK_IMPORTS = 7, 2
 MODES = ("value", "value and gradient")
@@ -144,6 +146,7 @@ CONTESTANTS: dict[str, list[tuple[str, str, Callable[[Any, Any], Any]]]] = {
 }
 
 OURS = "jaxdiv"
+PEERS = ("log_softmax formula", "optax kl_divergence")  # beside which far and near rows are timed
 
 
 def program(f: Callable[[Any, Any], Any], mode: str) -> Callable[[Any, Any], Any]:
@@ -191,27 +194,34 @@ def _installed(package: str) -> bool:
 
 
 def _race(
-    name: str, mode: str, shape: tuple[int, int], dtype: str, turns: int
+    name: str,
+    mode: str,
+    shape: tuple[int, int],
+    dtype: str,
+    turns: int,
+    scale: float = 0.1,
+    calls: Container[str] | None = None,
 ) -> Iterator[dict[str, Any]]:
+    """Times of the calls named, or all, on logits that differ by a normal variable of a scale."""
     random = np.random.default_rng(0)
     a = random.standard_normal(shape, np.float32)
-    b = a + 0.1 * random.standard_normal(shape, np.float32)
+    b = a + np.float32(scale) * random.standard_normal(shape, np.float32)
     a, b = (x.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype) for x in (a, b))
     # Both inputs once, and the gradient.
     least = a.nbytes * (2 if mode == MODES[0] else 3)
     runners: dict[str, Callable[[], object]] = {}
     compilation: dict[str, float | None] = {}
     for call, package, f in CONTESTANTS[name]:
-        if _installed(package):
+        if _installed(package) and (calls is None or call in calls):
             make = _torch_runner if package == "torch" else _jax_runner
             runners[call], compilation[call] = make(f, mode, a, b)
     for run in runners.values():
         run()
     seconds: dict[str, list[float]] = {call: [] for call in runners}
-    calls = list(runners)
+    order = list(runners)
     for turn in range(turns):
-        first = turn % len(calls)
-        for call in calls[first:] + calls[:first]:
+        first = turn % len(order)
+        for call in order[first:] + order[:first]:
             runners[call]()  # bears what the one before leaves behind: memory given back, caches
             start = time.perf_counter()
             runners[call]()
@@ -223,6 +233,7 @@ def _race(
             "mode": mode,
             "shape": list(shape),
             "dtype": dtype,
+            "scale": scale,
             "call": call,
             "compile_seconds": compilation[call],
             "milliseconds": _spread([1e3 * t for t in times]),
@@ -294,11 +305,19 @@ def measure(quick: bool = False) -> dict[str, Any]:
         for dtype in DTYPES
         for cell in _race(name, mode, shape, dtype, turns)
     ]
+    distances = [
+        cell
+        for shape in (QUICK if quick else FAR_AND_NEAR)
+        for mode in MODES
+        for scale in SCALES
+        for cell in _race("KL", mode, shape, "float32", turns, scale, (OURS, *PEERS))
+    ]
     packages = {call: package for rows in CONTESTANTS.values() for call, package, _ in rows}
     return report.header("speed", quick) | {
         "turns": turns,
         "bounds": machine(quick),
         "races": races,
+        "distances": distances,
         "not_installed": [call for call, package in packages.items() if not _installed(package)],
         "imports": import_cost(QUICK_IMPORTS if quick else IMPORTS),
     }
@@ -327,6 +346,17 @@ def table(result: dict[str, Any]) -> str:
                 "–" if compilation is None else report.number(compilation),
             ]
         )
+    distances = [
+        [
+            cell["mode"],
+            "×".join(map(str, cell["shape"])),
+            f"{cell['scale']:g}",
+            cell["call"],
+            _range(cell["milliseconds"]),
+            "1" if cell["call"] == OURS else _range(cell["ratio_to_ours"]),
+        ]
+        for cell in result["distances"]
+    ]
     rows += [["", "", "", call, "not installed", "", "", ""] for call in result["not_installed"]]
     imports, bounds = result["imports"], result["bounds"]
     return "\n\n".join(
@@ -344,6 +374,9 @@ def table(result: dict[str, Any]) -> str:
             "which a divergence needs two an outcome. Peers compute bfloat16 in bfloat16, jaxdiv "
             "in float32.",
             report.markdown(head, rows),
+            "KL of float32 logits, of which the second are the first and normal variables times a "
+            "scale. What is nearly equal takes jaxdiv more steps, so that no digit is lost.",
+            report.markdown(["", "shape", "scale", "call", "ms", "time / jaxdiv's"], distances),
             f"Import in a fresh process, seconds, median (quartiles) of {imports['runs']}: "
             f"jax {_range(imports['jax'])}, jaxdiv {_range(imports['jaxdiv'])}; jaxdiv costs "
             f"{report.number(imports['difference'])} more.",
