@@ -12,9 +12,9 @@ from . import lean, reference
 from .statistic import Moving, Operands, Statistic, wide_dtype, widened
 
 _BLOCK = 2**18  # numbers of each side: with what is computed of them, a few MiB
-# Of rows computed again, which may be few and scattered: 8 of 65536 of 128 outcomes cost 9 ms, and
-# 27 by whole blocks; all of them, in ms, 137 either way, and 193 by blocks of half this size.
-_AGAIN = 2**16
+# Of rows computed again, which may be few and scattered: 8 of 65536 of 128 outcomes cost 5 ms, and
+# 8 by whole blocks, 3 by blocks of half this size; all of them 32, 26 and 38.
+_AGAIN = 2**17
 
 
 def value(statistic: Statistic, operands: Operands) -> Array:

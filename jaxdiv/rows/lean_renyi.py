@@ -1,4 +1,4 @@
-"""Renyi's divergence of two rows of logits that are not near each other, in few operations."""
+"""Renyi's divergence of two rows of logits, in few operations: see `lean`."""
 
 from typing import NamedTuple
 

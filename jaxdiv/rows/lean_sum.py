@@ -1,4 +1,4 @@
-"""A sum over two rows of logits that are not near each other, in few operations."""
+"""A sum over two rows of logits, in few operations: see `lean`."""
 
 import jax.numpy as jnp
 from jax import Array
