@@ -18,6 +18,7 @@ from jax import Array, lax
 from jax.core import Tracer
 from jax.extend.core import Literal
 
+from .. import _exponentials as exponentials
 from .. import _numerics as num
 
 
@@ -202,6 +203,8 @@ def _convert(x: Array, *, new_dtype: Any, **_: Any) -> Array:
 # What a kernel doesn't know, by what it knows.
 _REWRITES: dict[str, Callable[..., Array]] = {
     "add_any": lax.add,
+    exponentials.exp_p.name: jnp.exp,
+    exponentials.expm1_p.name: exponentials.expm1_elsewhere,
     "sinh": lambda x, **_: (num.expm1(x) - num.expm1(-x)) / 2,
     "cosh": lambda x, **_: (jnp.exp(x) + jnp.exp(-x)) / 2,
     "expm1": lambda x, **_: num.expm1(x),

@@ -116,7 +116,7 @@ def _affinity(alpha: Array, p: Normalised, q: Normalised) -> Array:
     In few operations: an exponent x is off by up to 1.5 ulp of |x|, of more for alpha > 1.
     """
     a, b = p.values - p.scale.log_sum, q.values - q.scale.log_sum
-    return jnp.where(p.support(), jnp.exp(alpha * a + (1 - alpha) * b), 0)
+    return jnp.where(p.support(), num.exp(alpha * a + (1 - alpha) * b), 0)
 
 
 def totals(alpha: Array, value: Array) -> tuple[Array | float | None, ...]:

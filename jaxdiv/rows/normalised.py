@@ -119,7 +119,7 @@ def fold(x: Array) -> Array:
 def normalised(x: Array) -> Normalised:
     """Rows of logits, folded, with a base of 0: exponentials of numbers that are not rounded."""
     values = fold(x)
-    return _summed(values, jnp.exp(values), jnp.zeros((x.shape[0], 1, 1), x.dtype))
+    return _summed(values, num.exp(values), jnp.zeros((x.shape[0], 1, 1), x.dtype))
 
 
 def by_maximum(x: Array) -> Normalised:
@@ -155,7 +155,7 @@ def kept(x: Array) -> Array:
 def _weights(values: Array, base: Array) -> Array:
     # The difference isn't rounded, so that a base costs no digits.
     high, low = two_diff(jnp.maximum(values, -_LARGEST), base)
-    return jnp.exp(high) * (1 + low)
+    return num.exp(high) * (1 + low)
 
 
 def pair_of(p: Normalised, q: Normalised, error: Array | float, *, apart: bool = False) -> Pair:
