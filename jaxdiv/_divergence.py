@@ -254,6 +254,14 @@ class Separable(Divergence):
     def weighted(self, pair: "Pair") -> tuple[Array, Array]:
         """(p d_p, q d_q) for p, q > 0."""
 
+    def analytic(self) -> "Separable | None":
+        """Itself with known numbers, if d(e^l, 1) is a power series in l that converges to pi.
+
+        Rows of similar distributions take few operations then: see `rows.close`. None if not, or
+        if its parameters may be traced.
+        """
+        return None
+
     def totals(self, value: Array) -> tuple[Array | float | None, Array | float | None]:
         """The sums of p d_p and of q d_q, where they follow from the sum of d; else None.
 
@@ -426,6 +434,10 @@ class Reverse(Separable):
         by_q, by_p = self.divergence.weighted(pair.swap())
         return by_p, by_q
 
+    def analytic(self) -> "Separable | None":
+        known = self.divergence.analytic()
+        return None if known is None else Reverse(known)
+
     def totals(self, value: Array) -> tuple[Array | float | None, Array | float | None]:
         by_q, by_p = self.divergence.totals(value)
         return by_p, by_q
@@ -504,6 +516,10 @@ class Symmetrised(Separable):
         by_p, by_q = self.divergence.weighted(pair)
         swapped_q, swapped_p = self.divergence.weighted(pair.swap())
         return by_p + swapped_p, by_q + swapped_q
+
+    def analytic(self) -> "Separable | None":
+        known = self.divergence.analytic()
+        return None if known is None else Symmetrised(known)
 
     def at_p_zero(self, pair: "Pair") -> Edge:
         return _add(self.divergence.at_p_zero(pair), self.divergence.at_q_zero(pair.swap()))

@@ -67,6 +67,9 @@ class KL(Homogeneous):
     def totals(self, value: Array) -> tuple[Array | float | None, Array | float | None]:
         return value, 0.0
 
+    def analytic(self) -> "KL":
+        return self
+
     def limits(self) -> tuple[Limit, Limit]:
         # t f(1/t) = t - 1 - log t, whose log-derivative t - 1 tends to -1.
         return Limit(1.0, -_INF, 0.0), Limit(_INF, -_INF, -1.0)
@@ -212,6 +215,9 @@ class JensenShannon(Homogeneous):
         _, log_p, log_q = self._parts(pair)
         return self.weight * (pair.p * log_p), (1 - self.weight) * (pair.q * log_q)
 
+    def analytic(self) -> "JensenShannon | None":
+        return JensenShannon(0.5) if self.even else None
+
     def limits(self) -> tuple[Limit, Limit]:
         w = jnp.asarray(self.weight)
         return Limit((1 - w) * -jnp.log1p(-w), -_INF, 0.0), Limit(-w * jnp.log(w), -_INF, 0.0)
@@ -295,6 +301,9 @@ class SquaredHellinger(Homogeneous):
         root_p, root_q, difference = self._roots(pair)
         return 0.5 * root_p * difference, -0.5 * root_q * difference
 
+    def analytic(self) -> "SquaredHellinger":
+        return self
+
     def limits(self) -> tuple[Limit, Limit]:
         return Limit(0.5, -_INF, 0.0), Limit(0.5, -_INF, 0.0)
 
@@ -341,6 +350,9 @@ class Chi2(Homogeneous):
             -jnp.where(normal, (pair.p + pair.q) * x, square - pair.q),
         )
 
+    def analytic(self) -> "Chi2":
+        return self
+
     def limits(self) -> tuple[Limit, Limit]:
         return Limit(1.0, -2.0, 0.0), STEEP
 
@@ -371,6 +383,9 @@ class LeCam(Homogeneous):
         s = num.divide(pair.difference, total)
         # (p + 3 q) / (p + q) = 2 - s, and q's mirror image.
         return p * s * (2 - s), -q * s * (2 + s)
+
+    def analytic(self) -> "LeCam":
+        return self
 
     def limits(self) -> tuple[Limit, Limit]:
         return Limit(1.0, -3.0, 0.0), Limit(1.0, -3.0, 0.0)

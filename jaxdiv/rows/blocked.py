@@ -170,32 +170,28 @@ def _lean(
     shifted = on_rows(lambda operands, *_: lean.shifted(operands))(*flat)
     sides = lax.cond(shifted, normalised(True), normalised(False), *flat)
     all_rows = rows == max(x.shape[0] for x in flat if x.ndim)
-    likely = on_rows(
-        lambda operands, *_: lean.distant(statistic, operands, sides, all_rows=all_rows)
-    )(*flat)
-    apart = likely is not None
+    kinds = lean.kinds(statistic, tree.unflatten(flat[: tree.num_leaves])[:3])
+    look = on_rows(lambda operands, *_: lean.looks(statistic, operands, sides, all_rows=all_rows))
+    kind = look(*flat) if len(kinds) > 1 else jnp.int32(0)
 
-    def first(operands: Operands, *_: Array) -> lean.First:
-        return lean.first(statistic, operands, sides, apart=apart)
+    def first(kind: str) -> Callable[..., lean.First]:
+        return on_rows(lambda operands, *_: lean.first(statistic, operands, sides, kind))
 
-    if apart:
-        found = lax.cond(likely, on_rows(first), lambda *_: lean.nothing(sides), *flat)
-    else:
-        found = on_rows(first)(*flat)
+    found = lax.switch(kind, [lambda *_: lean.nothing(sides), *map(first, kinds[1:])], *flat)
+    far = kind == kinds.index("apart") if "apart" in kinds else False
 
-    def finish(nearer: bool) -> Callable[..., tuple[list[Array], Array]]:
+    def finish(kind: str) -> Callable[..., tuple[list[Array], Array]]:
         def finished(operands: Operands, *others: Array) -> tuple[list[Array], Array]:
+            known = found.stands & far if kind == "near" else False
             value, slopes, stand = lean.finish(
-                statistic, operands, sides, found, moving, apart=apart, nearer=nearer
+                statistic, operands, sides, found, moving, kind, known
             )
             return results(value, slopes, *others), stand
 
         return on_rows(finished)
 
-    if apart:
-        finished, stand = lax.cond(found.left(sides), finish(True), finish(False), *flat)
-    else:
-        finished, stand = finish(False)(*flat)
+    kind = jnp.where(found.left(sides), 0, kind)
+    finished, stand = lax.switch(kind, list(map(finish, kinds)), *flat)
     same = on_rows(lambda operands, *_: lean.same(statistic, operands))
     stand |= lax.cond(jnp.all(stand), lambda *_: jnp.zeros(rows, bool), same, *flat)
     return finished, stand

@@ -1,8 +1,8 @@
 """Rows of logits in few operations, fewest where they are far apart: see `normalised`.
 
-If a block of rows looks as if all are far apart it is taken for that. If they are, derivatives
-follow; else their divergences are found again, in more operations. What still does not stand is
-for `careful`, and what does not stand there for the reference path.
+A block of rows is taken for what it looks like: all far apart, or all similar, outcome by outcome.
+If they are, derivatives follow; else their divergences are found again, in more operations. What
+still does not stand is for `careful`, and what does not stand there for the reference path.
 """
 
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ Sides = tuple[Normalised, Normalised]
 # Outcomes from which these forms are faster than the reference path. KL of 2^20 numbers, ms: of 16
 # outcomes 4.7 beside 6.1 (far apart), 5.9 beside 5.9 (near); of 8 4.8 beside 6.7, 15 beside 6.0.
 _SHORT = 16
+_LIKELY = 0.8  # of what a series reaches: a sixteenth of the log-ratios are below that
 _SHIFTED = 20.0  # the sum of exponentials of logits beyond that may be too small or too large
 
 
@@ -96,14 +97,18 @@ def reread(operands: Operands, sides: Sides) -> Sides:
     return p, q
 
 
-def distant(
-    statistic: Statistic, operands: Operands, sides: Sides, *, all_rows: bool
-) -> Array | None:
-    """Whether a block looks as if most of its rows are far apart, by a sixteenth of it.
+def kinds(statistic: Statistic, operands: Operands) -> list[str]:
+    """The forms that there are: "near", which serves all, and such as are for some rows."""
+    form, divergence = _form(statistic), operands[0]
+    has = {"apart": form.has_apart(divergence), "close": form.has_close(divergence)}
+    return ["near", *(kind for kind, there in has.items() if there)]
 
-    What is guessed costs time, not digits. None if there is no form for such rows. A block of
-    `all_rows` is looked at by its first outcomes, as rows may be divided over devices; of others,
-    the first rows are read sooner.
+
+def looks(statistic: Statistic, operands: Operands, sides: Sides, *, all_rows: bool) -> Array:
+    """Which of `kinds` a block looks like, by a sixteenth of it.
+
+    What is guessed costs time, not digits. A block of `all_rows` is looked at by its first
+    outcomes, as rows may be divided over devices; of others, the first rows are read sooner.
     """
     sides = reread(operands, sides)
     rows, steps, lanes = sides[0].values.shape
@@ -121,15 +126,20 @@ def distant(
         Normalised(x.values[:count][some], x.weights[:count][some], jax.tree.map(few, x.scale))
         for x in sides
     )
-    looks = _form(statistic).distant(parameters, p, q)
-    return None if looks is None else 2 * jnp.sum(looks) >= looks.size
+    form, there, kind = _form(statistic), kinds(statistic, operands), jnp.int32(0)
+    if "close" in there:
+        similar = form.reach(parameters, p, q) <= _LIKELY
+        kind = jnp.where(jnp.all(similar), there.index("close"), kind)
+    if "apart" in there:
+        far = form.distant(parameters, p, q)
+        kind = jnp.where(2 * jnp.sum(far) >= far.size, there.index("apart"), kind)
+    return kind
 
 
-def first(statistic: Statistic, operands: Operands, sides: Sides, *, apart: bool) -> First:
-    """The value of each row: if it is far apart or, where there is no form for that, not near."""
+def first(statistic: Statistic, operands: Operands, sides: Sides, kind: str) -> First:
+    """The value of each row by the form of a kind, right where the row is of that."""
     parameters = jax.tree.map(_spread, operands[0])
-    form, two = _form(statistic), reread(operands, sides)
-    return First(*(form.apart if apart else form.near)(parameters, *two))
+    return First(*getattr(_form(statistic), kind)(parameters, *reread(operands, sides)))
 
 
 def nothing(sides: Sides) -> First:
@@ -144,25 +154,28 @@ def finish(
     sides: Sides,
     found: First,
     moving: tuple[bool, ...],
-    *,
-    apart: bool,
-    nearer: bool,
+    kind: str,
+    far: Array | bool,
 ) -> tuple[Array, list[Array], Array]:
     """The value of each row, its derivatives by the logits that move, and which rows stand.
 
-    `apart`: what was found is of the form for far rows; `nearer`: it is found again for others.
+    All rows are of a `kind`; but if that is "near" what doesn't stand is found again, and the form
+    for far rows found what is `far`.
     """
     parameters = jax.tree.map(_spread, operands[0])
-    form, two, far = _form(statistic), reread(operands, sides), found.stands
-    if nearer:
+    form, two = _form(statistic), reread(operands, sides)
+    totals, slopes = (None, None), form.slopes
+    if kind == "near":
         again = First(*form.near(parameters, *two))
-        found = First(*(jnp.where(far, x, y) for x, y in zip(found, again, strict=True)))
-    all_far = apart and not nearer
-    totals = form.totals(parameters, found.value) if all_far else (None, None)
-    value, slopes, stands = _results(
-        form, parameters, two, found, moving, all_far or (apart & far), totals
-    )
-    return value, _cut(slopes, operands), stands
+        both = zip(found, again, strict=True)
+        found = First(*(jnp.where(found.stands, x, y) for x, y in both))
+    elif kind == "apart":
+        totals, far = form.totals(parameters, found.value), True
+    else:
+        slopes = form.close_slopes
+    given = form, parameters, two, found, moving, far, totals
+    value, results, stands = _results(*given, slopes)
+    return value, _cut(results, operands), stands
 
 
 def careful(
@@ -173,8 +186,9 @@ def careful(
     form, p, q = _form(statistic), *(by_maximum(side.values) for side in operands[1:])
     two = centred(p, q)
     found = First(*form.near(parameters, *two, NEARLY))
-    value, slopes, stands = _results(form, parameters, two, found, moving, False, (None, None))
-    return value, _cut(slopes, operands), stands | same(statistic, operands)
+    given = form, parameters, two, found, moving, False, (None, None)
+    value, results, stands = _results(*given, form.slopes)
+    return value, _cut(results, operands), stands | same(statistic, operands)
 
 
 def _cut(results: list[Array], operands: Operands) -> list[Array]:
@@ -191,11 +205,12 @@ def _results(
     moving: tuple[bool, ...],
     far: Array | bool,
     totals: tuple[Array | float | None, ...],
+    slopes_of: Any,
 ) -> tuple[Array, list[Array], Array]:
     value, stands, number = found
     results = []
     if any(moving):
-        slopes = form.slopes(parameters, *sides, number, far)
+        slopes = slopes_of(parameters, *sides, number, far)
         for side, slope, total, moves in zip(sides, slopes, totals, moving, strict=True):
             if moves:
                 result, whole = _by_logits(side, slope, total)

@@ -7,7 +7,7 @@ from jax import Array
 
 from .. import _numerics as num
 from .._f_divergences import Alpha
-from .normalised import SMOOTH, Normalised, kept, over, pair_of, stands
+from .normalised import SMOOTH, Normalised, kept, log_ratio, over, pair_of, stands
 
 APART = 0.1  # of log S, where it is right to 64 ulp by operations that are rounded once
 
@@ -44,9 +44,8 @@ class Near(NamedTuple):
     def total(self) -> Array:
         """T of each row."""
         a, m, n, ratio = self.order, self.m, self.n, self.ratio
-        near = jnp.abs(ratio) * jnp.maximum(1, a) <= 1
-        small = jnp.where(near, ratio, 0)
-        series = a * n * small * small * num.exp_second_difference(a, small)
+        near = jnp.abs(ratio) * _steepness(a) <= 1
+        series = _series(a, n, jnp.where(near, ratio, 0))
         near &= self.both
         far = m * self.rate() - (m - n)
         # Where n is 0 that is infinite for a >= 1.
@@ -57,6 +56,15 @@ class Near(NamedTuple):
         """S times the derivatives by log m and log n, over `share`, less multiples of m and n."""
         beyond = jnp.where(self.both, self.power(self.order), -1)
         return self.order * self.m * self.rate(), -self.n * beyond
+
+
+def _steepness(order: Array) -> Array:
+    return jnp.maximum(1, order)
+
+
+def _series(order: Array, n: Array, ratio: Array) -> Array:
+    """The terms of T where the log-ratio times the steepness is at most 1."""
+    return order * n * (ratio * ratio) * num.exp_second_difference(order, ratio)
 
 
 def _near(alpha: Array, p: Normalised, q: Normalised) -> Near:
@@ -79,12 +87,51 @@ def near(
 ) -> tuple[Array, Array, Array]:
     """Renyi's divergence from small terms, which rows of it are right, and S - 1."""
     parts = _near(alpha, p, q)
-    total = parts.total()
-    excess = (parts.order - 1) * total
+    return _of_total(alpha, p, q, parts.order, parts.share, parts.total(), smooth)
+
+
+def _of_total(
+    alpha: Array,
+    p: Normalised,
+    q: Normalised,
+    order: Array,
+    share: Array,
+    total: Array,
+    smooth: float,
+) -> tuple[Array, Array, Array]:
+    excess = (order - 1) * total
     # Below, S is a small part of what it is a difference of.
-    right = (excess >= -0.75) & stands(Alpha(alpha), p, q, total / parts.order, smooth)
+    right = (excess >= -0.75) & stands(Alpha(alpha), p, q, total / order, smooth)
     excess = jnp.where(right, excess, 0)
-    return parts.share * total * num.log1p_over(excess), right, excess
+    return share * total * num.log1p_over(excess), right, excess
+
+
+def has_close(_: Array) -> bool:
+    """Whether there is a form for rows all of whose log-ratios are small."""
+    return True
+
+
+def reach(alpha: Array, p: Normalised, q: Normalised) -> Array:
+    """How far the log-ratios reach, 1 being as far as that form does."""
+    return jnp.abs(log_ratio(p, q)) * _steepness(jnp.maximum(alpha, 1 - alpha))
+
+
+def close(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
+    """The same of rows in which all are small, from a power series alone."""
+    above = alpha >= 0.5
+    order = jnp.where(above, alpha, 1 - alpha)
+    ratio = jnp.where(above, 1, -1) * log_ratio(p, q)
+    terms = _series(order, jnp.where(above, q.masses(), p.masses()), ratio)
+    # What is too far makes the row infinite, which is not right.
+    small = jnp.abs(ratio) * _steepness(order) <= 1
+    total = over(kept(jnp.where(small, terms, jnp.inf)), jnp.sum)
+    share = jnp.where(above, 1, alpha / jnp.where(above, 1, 1 - alpha))
+    return _of_total(alpha, p, q, order, share, total, SMOOTH)
+
+
+def has_apart(_: Array) -> bool:
+    """Whether there is one for rows that are far apart."""
+    return True
 
 
 def distant(alpha: Array, p: Normalised, q: Normalised) -> Array:
@@ -138,6 +185,9 @@ def slopes(
         return by_p, by_q
     beyond = _far_slopes(alpha, p, q, jnp.where(far, sums, 1))
     return jnp.where(far, beyond[0], by_p), jnp.where(far, beyond[1], by_q)
+
+
+close_slopes = slopes
 
 
 def _far_slopes(alpha: Array, p: Normalised, q: Normalised, total: Array) -> tuple[Array, Array]:

@@ -1,35 +1,60 @@
 """A sum over two rows of logits, in few operations: see `lean`."""
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
+from .. import _numerics as num
 from .._divergence import Separable
-from .normalised import APART, SMOOTH, Normalised, excess, kept, over, pair_of, stands
-from .pair import Side
+from .close import REACH, Series, series_of
+from .normalised import (
+    APART,
+    SMOOTH,
+    Normalised,
+    excess,
+    kept,
+    log_ratio,
+    over,
+    pair_of,
+    stands,
+)
+from .pair import Pair, Side
 from .rule import entries, partials
 
 
-def _distant_sum(divergence: Separable, p: Normalised, q: Normalised) -> Array | None:
+def has_apart(divergence: Separable) -> bool:
+    """Whether there is a form for rows that are far apart."""
+    one = jax.ShapeDtypeStruct((), jnp.float32)
+    pair = Pair(*(one for _ in Pair._fields))
+    return jax.eval_shape(divergence.apart, pair) is not None
+
+
+def has_close(divergence: Separable) -> bool:
+    """Whether there is one for rows all of whose log-ratios are small."""
+    return series_of(divergence) is not None
+
+
+def _distant_sum(divergence: Separable, p: Normalised, q: Normalised) -> Array:
     pair = pair_of(p, q, 0, apart=True)
     inside = divergence.apart(pair)
-    if inside is None:
-        return None
     return over(kept(entries(divergence, pair, p.support(), q.support(), inside)), jnp.sum)
 
 
-def distant(divergence: Separable, p: Normalised, q: Normalised) -> Array | None:
-    """Which rows look far apart by some of their outcomes; None if there is no form for that."""
-    total = _distant_sum(divergence, p, q)
-    if total is None:
-        return None
+def distant(divergence: Separable, p: Normalised, q: Normalised) -> Array:
+    """Which rows look far apart by some of their outcomes."""
     share = over(kept(p.masses() + q.masses()), jnp.sum) / 2
-    return total >= APART * jnp.asarray(divergence.curvature()) * share
+    least = APART * jnp.asarray(divergence.curvature()) * share
+    return _distant_sum(divergence, p, q) >= least
+
+
+def reach(_: Separable, p: Normalised, q: Normalised) -> Array:
+    """How far the log-ratios reach, 1 being as far as the series do."""
+    return jnp.abs(log_ratio(p, q)) / REACH
 
 
 def apart(divergence: Separable, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
     """The sum of each row, which of them are right, and no error: of rows far from each other."""
     total = _distant_sum(divergence, p, q)
-    assert total is not None
     right = total >= APART * jnp.asarray(divergence.curvature())
     return total, right & stands(divergence, p, q, total, SMOOTH), jnp.zeros_like(total)
 
@@ -42,6 +67,31 @@ def near(
     pair = pair_of(p, q, error)
     total = over(kept(entries(divergence, pair, p.support(), q.support())), jnp.sum)
     return total, stands(divergence, p, q, total, smooth), error
+
+
+def close(divergence: Separable, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
+    """The same of rows in which all log-ratios are small, from their power series."""
+    ratio = log_ratio(p, q)
+    terms = p.masses() * (ratio * ratio) * num.polynomial(ratio, [*_series(divergence).value])
+    # What is too far makes the row infinite, which is not right.
+    total = over(kept(jnp.where(jnp.abs(ratio) <= REACH, terms, jnp.inf)), jnp.sum)
+    return total, stands(divergence, p, q, total, SMOOTH), jnp.zeros_like(total)
+
+
+def close_slopes(
+    divergence: Separable, p: Normalised, q: Normalised, *_: Array | bool
+) -> tuple[Array, Array]:
+    """Their derivatives by the logarithms of the masses."""
+    ratio, series = log_ratio(p, q), _series(divergence)
+    scaled = p.masses() * ratio
+    by_p, by_q = (scaled * num.polynomial(ratio, [*x]) for x in (series.by_p, series.by_q))
+    return by_p, by_q
+
+
+def _series(divergence: Separable) -> Series:
+    series = series_of(divergence)
+    assert series is not None
+    return series
 
 
 def totals(divergence: Separable, value: Array) -> tuple[Array | float | None, ...]:

@@ -33,6 +33,7 @@ STEEP = 4.0  # an error e of a log-ratio costs this many e
 LANES = 2048
 
 _LEAST, _MOST = 2.0**-40, 2.0**80  # of sums of exponentials
+_HUGE = 1e30
 _LARGEST = float(jnp.finfo(jnp.float32).max)
 
 
@@ -188,6 +189,18 @@ def pair_of(p: Normalised, q: Normalised, error: Array | float, *, apart: bool =
         *(jnp.where(some_p, x, 0) for x in log_p),
         *(jnp.where(some_q, x, 0) for x in log_q),
     )
+
+
+def log_ratio(p: Normalised, q: Normalised) -> Array:
+    """log(p/q), rounded once; where both are 0 a finite number, where one is 0 a very large one."""
+    # Comparisons let NaN pass.
+    a, b = (jnp.where(x.values < -_HUGE, -_HUGE, x.values) for x in (p, q))
+    high, low = two_diff(a, b)
+    centre, centre_low = num.add_pairs(
+        (p.scale.log_sum, p.scale.log_sum_low),
+        num.negate_pair((q.scale.log_sum, q.scale.log_sum_low)),
+    )
+    return (high - centre) + (low - centre_low)
 
 
 def excess(p: Normalised, q: Normalised) -> Array:
