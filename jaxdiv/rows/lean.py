@@ -33,7 +33,8 @@ Sides = tuple[Normalised, Normalised]
 # Outcomes from which these forms are faster than the reference path. KL of 2^20 numbers, ms: of 16
 # outcomes 4.7 beside 6.1 (far apart), 5.9 beside 5.9 (near); of 8 4.8 beside 6.7, 15 beside 6.0.
 _SHORT = 16
-_LIKELY = 0.8  # of what a series reaches: a sixteenth of the log-ratios are below that
+_FEW = 1024  # outcomes of a row of which a 64th say little
+_LIKELY = 0.75  # of what a series reaches: that part of the log-ratios are below that
 _SHIFTED = 20.0  # the sum of exponentials of logits beyond that may be too small or too large
 
 
@@ -105,18 +106,18 @@ def kinds(statistic: Statistic, operands: Operands) -> list[str]:
 
 
 def looks(statistic: Statistic, operands: Operands, sides: Sides, *, all_rows: bool) -> Array:
-    """Which of `kinds` a block looks like, by a sixteenth of it.
+    """Which of `kinds` a block looks like, by a small part of it.
 
-    What is guessed costs time, not digits. A block of `all_rows` is looked at by its first
-    outcomes, as rows may be divided over devices; of others, the first rows are read sooner.
+    What is guessed costs time, not digits. Of short rows that is a sixteenth of them, unless it is
+    a block of `all_rows`, which may be divided over devices; else it is their first outcomes.
     """
     sides = reread(operands, sides)
     rows, steps, lanes = sides[0].values.shape
-    if rows >= 16 and not all_rows:
+    if rows >= 16 and not all_rows and steps * lanes <= _FEW:
         count, some = rows // 16, (slice(None),)
     else:
-        count = rows
-        some = slice(None), slice(max(1, steps // 16)), slice(lanes if steps >= 16 else lanes // 8)
+        size = max(_SHORT, steps * lanes // (64 if steps * lanes > _FEW else 8))
+        count, some = rows, (slice(None), slice(max(1, size // lanes)), slice(size))
 
     def few(x: Array) -> Array:
         return x[:count] if x.ndim and x.shape[0] == rows else x

@@ -21,12 +21,10 @@ class Near(NamedTuple):
     """
 
     order: Array
-    above: Array  # whether m is p
     m: Array
     n: Array
     ratio: Array
     both: Array  # whether neither is 0
-    share: Array  # what T is to be multiplied by: 1, or alpha / (1 - alpha)
 
     def power(self, exponent: Array) -> Array:
         """(m/n)^exponent - 1."""
@@ -67,43 +65,51 @@ def _series(order: Array, n: Array, ratio: Array) -> Array:
     return order * n * (ratio * ratio) * num.exp_second_difference(order, ratio)
 
 
+def _order(alpha: Array) -> Array:
+    return jnp.maximum(alpha, 1 - alpha)
+
+
+def _share(alpha: Array) -> Array:
+    """What T is to be multiplied by."""
+    above = alpha >= 0.5
+    return jnp.where(above, 1, alpha / jnp.where(above, 1, 1 - alpha))
+
+
+def _in_order(alpha: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """Two numbers of p and q as those of m and n, or the other way round."""
+    above = alpha >= 0.5
+    return jnp.where(above, x, y), jnp.where(above, y, x)
+
+
 def _near(alpha: Array, p: Normalised, q: Normalised) -> Near:
     pair = pair_of(p, q, 0)
-    above = alpha >= 0.5
-    m, n = (jnp.where(above, x, y) for x, y in ((pair.raw_p, pair.raw_q), (pair.raw_q, pair.raw_p)))
-    return Near(
-        jnp.where(above, alpha, 1 - alpha),
-        above,
-        m,
-        n,
-        jnp.where(above, pair.log_ratio, -pair.log_ratio),
-        p.support() & q.support(),
-        jnp.where(above, 1, alpha / jnp.where(above, 1, 1 - alpha)),
-    )
+    m, n = _in_order(alpha, pair.raw_p, pair.raw_q)
+    ratio = jnp.where(alpha >= 0.5, pair.log_ratio, -pair.log_ratio)
+    return Near(_order(alpha), m, n, ratio, p.support() & q.support())
+
+
+def _close(alpha: Array, p: Normalised, q: Normalised) -> Near:
+    m, n = _in_order(alpha, p.masses(), q.masses())
+    ratio = jnp.where(alpha >= 0.5, 1, -1) * log_ratio(p, q)
+    return Near(_order(alpha), m, n, ratio, jnp.bool_(True))
 
 
 def near(
     alpha: Array, p: Normalised, q: Normalised, smooth: float = SMOOTH
 ) -> tuple[Array, Array, Array]:
     """Renyi's divergence from small terms, which rows of it are right, and S - 1."""
-    parts = _near(alpha, p, q)
-    return _of_total(alpha, p, q, parts.order, parts.share, parts.total(), smooth)
+    return _of_total(alpha, p, q, _near(alpha, p, q).total(), smooth)
 
 
 def _of_total(
-    alpha: Array,
-    p: Normalised,
-    q: Normalised,
-    order: Array,
-    share: Array,
-    total: Array,
-    smooth: float,
+    alpha: Array, p: Normalised, q: Normalised, total: Array, smooth: float
 ) -> tuple[Array, Array, Array]:
+    order = _order(alpha)
     excess = (order - 1) * total
     # Below, S is a small part of what it is a difference of.
     right = (excess >= -0.75) & stands(Alpha(alpha), p, q, total / order, smooth)
     excess = jnp.where(right, excess, 0)
-    return share * total * num.log1p_over(excess), right, excess
+    return _share(alpha) * total * num.log1p_over(excess), right, excess
 
 
 def has_close(_: Array) -> bool:
@@ -113,20 +119,17 @@ def has_close(_: Array) -> bool:
 
 def reach(alpha: Array, p: Normalised, q: Normalised) -> Array:
     """How far the log-ratios reach, 1 being as far as that form does."""
-    return jnp.abs(log_ratio(p, q)) * _steepness(jnp.maximum(alpha, 1 - alpha))
+    return jnp.abs(log_ratio(p, q)) * _steepness(_order(alpha))
 
 
 def close(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
     """The same of rows in which all are small, from a power series alone."""
-    above = alpha >= 0.5
-    order = jnp.where(above, alpha, 1 - alpha)
-    ratio = jnp.where(above, 1, -1) * log_ratio(p, q)
-    terms = _series(order, jnp.where(above, q.masses(), p.masses()), ratio)
+    side = _close(alpha, p, q)
+    terms = _series(side.order, side.n, side.ratio)
     # What is too far makes the row infinite, which is not right.
-    small = jnp.abs(ratio) * _steepness(order) <= 1
+    small = jnp.abs(side.ratio) * _steepness(side.order) <= 1
     total = over(kept(jnp.where(small, terms, jnp.inf)), jnp.sum)
-    share = jnp.where(above, 1, alpha / jnp.where(above, 1, 1 - alpha))
-    return _of_total(alpha, p, q, order, share, total, SMOOTH)
+    return _of_total(alpha, p, q, total, SMOOTH)
 
 
 def has_apart(_: Array) -> bool:
@@ -178,16 +181,24 @@ def slopes(
     if far is True:
         return _far_slopes(alpha, p, q, sums)
     parts = _near(alpha, p, q)
-    scale = parts.share / (1 + jnp.where(far, 0, sums))
-    by_m, by_n = (scale * slope for slope in parts.slopes())
-    by_p, by_q = jnp.where(parts.above, by_m, by_n), jnp.where(parts.above, by_n, by_m)
+    scale = _share(alpha) / (1 + jnp.where(far, 0, sums))
+    by_p, by_q = _in_order(alpha, *(scale * slope for slope in parts.slopes()))
     if far is False:
         return by_p, by_q
     beyond = _far_slopes(alpha, p, q, jnp.where(far, sums, 1))
     return jnp.where(far, beyond[0], by_p), jnp.where(far, beyond[1], by_q)
 
 
-close_slopes = slopes
+def close_slopes(
+    alpha: Array, p: Normalised, q: Normalised, sums: Array, _: Array | bool
+) -> tuple[Array, Array]:
+    """The same of rows all of whose log-ratios are small."""
+    side = _close(alpha, p, q)
+    ratio, growth = side.ratio, num.expm1_over_near
+    scaled = _share(alpha) / (1 + sums) * side.order * ratio
+    by_m = scaled * side.m * growth((side.order - 1) * ratio)
+    by_n = -scaled * side.n * growth(side.order * ratio)
+    return _in_order(alpha, by_m, by_n)
 
 
 def _far_slopes(alpha: Array, p: Normalised, q: Normalised, total: Array) -> tuple[Array, Array]:

@@ -1,5 +1,7 @@
 """A sum over two rows of logits, in few operations: see `lean`."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -24,9 +26,8 @@ from .rule import entries, partials
 
 def has_apart(divergence: Separable) -> bool:
     """Whether there is a form for rows that are far apart."""
-    one = jax.ShapeDtypeStruct((), jnp.float32)
-    pair = Pair(*(one for _ in Pair._fields))
-    return jax.eval_shape(divergence.apart, pair) is not None
+    one: Any = jax.ShapeDtypeStruct((), jnp.float32)
+    return jax.eval_shape(divergence.apart, Pair(*(one for _ in Pair._fields))) is not None
 
 
 def has_close(divergence: Separable) -> bool:
