@@ -73,7 +73,10 @@ def test_edges(name):
             assert ulp_error(value, want, "float32") <= 64, (case, value, want)
         for got, slope in zip(slopes(p, q), of_reference(p, q), strict=True):
             scale = np.abs(slope[np.isfinite(slope)]).max(initial=0)
-            np.testing.assert_allclose(got, slope, rtol=2e-6, atol=2e-6 * scale, err_msg=case)
+            # Those of |p - q| / 2 may cancel but for what is rounded in numbers up to 1/2.
+            least = 2.0**-25 if name == "total_variation" else 0
+            atol = max(2e-6 * scale, least)
+            np.testing.assert_allclose(got, slope, rtol=2e-6, atol=atol, err_msg=case)
 
 
 SMOOTH = ["kl", "reverse_kl", "js", "squared_hellinger", "chi2", "le_cam"]
@@ -322,17 +325,25 @@ def test_rows_that_are_the_same_take_no_second_pass(name, monkeypatch):
     slope, value = jax.grad(total, has_aux=True)(b, "blocked")
     np.testing.assert_array_equal(value[:2], 0)
     np.testing.assert_array_equal(slope[:2], 0)
-    parameters = entry.divergence.alpha if name == "renyi_half" else entry.divergence
+    divergence = entry.divergence.specialise()
+    parameters = divergence.alpha if name == "renyi_half" else divergence
     statistic = RENYI if name == "renyi_half" else SUM
     near = b.at[:2].multiply(1 + 1e-6)
     least = jnp.argmin(jnp.where(jnp.isfinite(b), b, jnp.inf), axis=-1)[:2]
     nearer = b.at[jnp.arange(2), least].multiply(1 + 2e-7)  # D is below 1e-16
     missing = jnp.full(2, jnp.nan, jnp.float32)
-    passes = [(b, False, False), (near, True, False), (nearer, True, True)]
-    for rows, again, exactly in passes:
-        sides = (Side(x, None, "logits") for x in (a[:2], rows[:2]))
+    # Of which not all exponentials can be added up, which the first outcomes don't tell.
+    large = [a.at[:, 29::2].set(60.0), near.at[:, 29::2].set(60.0).at[:, 31].set(59.5)]
+    passes = [
+        (a, b, False, False),
+        (a, near, False, False),
+        (*large, True, False),
+        (a, nearer, True, True),
+    ]
+    for one, other, again, exactly in passes:
+        sides = (Side(x[:2], None, "logits") for x in (one, other))
         operands = (jax.tree.map(jnp.float32, parameters), *sides)
-        assert (not lean.same(statistic, operands).any()) is again
+        assert lean.same(statistic, operands).any() == (other is b)
         # What another pass would find is told by what it is not.
         for module, name, given, expected in (
             (lean, "careful", (missing, [], missing != 0), again),

@@ -190,7 +190,11 @@ def _lean(
 
         return on_rows(finished)
 
-    kind = jnp.where(found.left(sides), 0, kind)
+    other = jnp.int32(0)
+    if "close" in kinds:
+        other = jnp.where(kind == kinds.index("close"), len(kinds), other)
+        kinds = [*kinds, "closer"]
+    kind = jnp.where(found.left(sides), other, kind)
     finished, stand = lax.switch(kind, list(map(finish, kinds)), *flat)
     same = on_rows(lambda operands, *_: lean.same(statistic, operands))
     stand |= lax.cond(jnp.all(stand), lambda *_: jnp.zeros(rows, bool), same, *flat)

@@ -16,6 +16,8 @@ from jax import Array
 
 from .. import _numerics as num
 from .._divergence import Separable
+from .._f_divergences import KL
+from .normalised import Normalised, log_ratio
 
 REACH = 2.0  # of the series; they need four terms more than for 1
 _ERROR = 2.0**-26  # of a series, relative to what it is of
@@ -49,6 +51,12 @@ def _series(divergence: Separable) -> Series:
         value, slope = num.computed(jax.vmap(at), grid)
     wanted = value / grid**2, slope / grid, (value - slope) / grid
     return Series(*(_interpolated(grid, values) for values in wanted))
+
+
+def excess(p: Normalised, q: Normalised) -> Array:
+    """p - q of every outcome, where log-ratios are small."""
+    ratio = log_ratio(p, q)
+    return -p.masses() * ratio * num.polynomial(ratio, [*_series(KL()).by_q])
 
 
 def _interpolated(grid: np.ndarray, values: np.ndarray) -> tuple[float, ...]:

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from . import lean_renyi, lean_sum
+from . import close, lean_renyi, lean_sum
 from .normalised import (
     NEARLY,
     STEEP,
     Normalised,
     by_maximum,
     centred,
+    excess,
     fold,
     kept,
     likeliest,
@@ -160,8 +161,8 @@ def finish(
 ) -> tuple[Array, list[Array], Array]:
     """The value of each row, its derivatives by the logits that move, and which rows stand.
 
-    All rows are of a `kind`; but if that is "near" what doesn't stand is found again, and the form
-    for far rows found what is `far`.
+    All rows are of a `kind`, or "closer": some of what looks close are nearly equal. If it is
+    "near" what doesn't stand is found again, and the form for far rows found what is `far`.
     """
     parameters = jax.tree.map(_spread, operands[0])
     form, two = _form(statistic), reread(operands, sides)
@@ -174,6 +175,9 @@ def finish(
         totals, far = form.totals(parameters, found.value), True
     else:
         slopes = form.close_slopes
+        if kind == "closer":
+            two = centred(*two, close.excess(*two))
+            found = First(*form.close(parameters, *two, NEARLY))
     given = form, parameters, two, found, moving, far, totals
     value, results, stands = _results(*given, slopes)
     return value, _cut(results, operands), stands
@@ -185,7 +189,7 @@ def careful(
     """The same of rows that may be nearly equal, or of logits far from 0, in more operations."""
     parameters = jax.tree.map(_spread, operands[0])
     form, p, q = _form(statistic), *(by_maximum(side.values) for side in operands[1:])
-    two = centred(p, q)
+    two = centred(p, q, excess(p, q))
     found = First(*form.near(parameters, *two, NEARLY))
     given = form, parameters, two, found, moving, False, (None, None)
     value, results, stands = _results(*given, form.slopes)

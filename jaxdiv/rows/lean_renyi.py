@@ -122,14 +122,16 @@ def reach(alpha: Array, p: Normalised, q: Normalised) -> Array:
     return jnp.abs(log_ratio(p, q)) * _steepness(_order(alpha))
 
 
-def close(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
+def close(
+    alpha: Array, p: Normalised, q: Normalised, smooth: float = SMOOTH
+) -> tuple[Array, Array, Array]:
     """The same of rows in which all are small, from a power series alone."""
     side = _close(alpha, p, q)
     terms = _series(side.order, side.n, side.ratio)
     # What is too far makes the row infinite, which is not right.
     small = jnp.abs(side.ratio) * _steepness(side.order) <= 1
     total = over(kept(jnp.where(small, terms, jnp.inf)), jnp.sum)
-    return _of_total(alpha, p, q, total, SMOOTH)
+    return _of_total(alpha, p, q, total, smooth)
 
 
 def has_apart(_: Array) -> bool:

@@ -70,13 +70,15 @@ def near(
     return total, stands(divergence, p, q, total, smooth), error
 
 
-def close(divergence: Separable, p: Normalised, q: Normalised) -> tuple[Array, Array, Array]:
+def close(
+    divergence: Separable, p: Normalised, q: Normalised, smooth: float = SMOOTH
+) -> tuple[Array, Array, Array]:
     """The same of rows in which all log-ratios are small, from their power series."""
     ratio = log_ratio(p, q)
     terms = p.masses() * (ratio * ratio) * num.polynomial(ratio, [*_series(divergence).value])
     # What is too far makes the row infinite, which is not right.
     total = over(kept(jnp.where(jnp.abs(ratio) <= REACH, terms, jnp.inf)), jnp.sum)
-    return total, stands(divergence, p, q, total, SMOOTH), jnp.zeros_like(total)
+    return total, stands(divergence, p, q, total, smooth), jnp.zeros_like(total)
 
 
 def close_slopes(

@@ -209,9 +209,9 @@ def excess(p: Normalised, q: Normalised) -> Array:
     return jnp.where(p.support() & q.support(), pair.difference, pair.raw_p - pair.raw_q)
 
 
-def centred(p: Normalised, q: Normalised) -> tuple[Normalised, Normalised]:
-    """The same without the error common to all log-ratios."""
-    error = over(kept(excess(p, q)), jnp.sum)
+def centred(p: Normalised, q: Normalised, excess: Array) -> tuple[Normalised, Normalised]:
+    """The same without the error common to all log-ratios, which is the sum of the `excess`."""
+    error = over(kept(excess), jnp.sum)
     return p._replace(scale=p.scale.shifted(error)), q
 
 
