@@ -89,7 +89,7 @@ def slopes_of(name, p, q):
     return by_p - p * by_p.sum(), by_q - q * by_q.sum()
 
 
-@pytest.mark.parametrize("name", every([*GENERATORS, "renyi_half", "renyi_2"], ["kl", "js"]))
+@pytest.mark.parametrize("name", every([*GENERATORS, "renyi_half", "renyi_2"], ["kl"]))
 def test_values_and_gradients(name):
     entry = jd.CATALOGUE[name]
 
@@ -121,8 +121,10 @@ def operands(name, p, q):
     return SUM, (divergence, *sides)
 
 
-@pytest.mark.parametrize("all_rows", [False, True])
-@pytest.mark.parametrize("name", ["kl", "js", "renyi_2", "total_variation"])
+@pytest.mark.parametrize(
+    ("name", "all_rows"),
+    [("kl", False), ("kl", True), ("renyi_2", False), ("total_variation", False)],
+)
 def test_what_a_block_looks_like(name, all_rows):
     def looks(scale, size, outlier=0):
         p, q = rows(scale, 32, size)
@@ -138,7 +140,7 @@ def test_what_a_block_looks_like(name, all_rows):
     assert looks(0.05, 4096, outlier=3) == "near"
 
 
-@pytest.mark.parametrize("name", ["kl", "js", "renyi_half"])
+@pytest.mark.parametrize("name", every(["kl", "js", "renyi_half"], ["kl"]))
 def test_a_block_of_similar_rows_but_for_some(name):
     """An outcome far off, one that a side lacks, outcomes that both lack, nearly equal rows."""
     p, q = rows(0.05, 16)  # of 300 outcomes

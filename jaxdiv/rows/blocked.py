@@ -170,7 +170,7 @@ def _lean(
     shifted = on_rows(lambda operands, *_: lean.shifted(operands))(*flat)
     sides = lax.cond(shifted, normalised(True), normalised(False), *flat)
     all_rows = rows == max(x.shape[0] for x in flat if x.ndim)
-    kinds = lean.kinds(statistic, tree.unflatten(flat[: tree.num_leaves])[:3])
+    kinds = lean.kinds(statistic, tree.unflatten(flat[: tree.num_leaves]))
     look = on_rows(lambda operands, *_: lean.looks(statistic, operands, sides, all_rows=all_rows))
     kind = look(*flat) if len(kinds) > 1 else jnp.int32(0)
 
@@ -190,11 +190,12 @@ def _lean(
 
         return on_rows(finished)
 
+    left, endless = found.left(sides)
     other = jnp.int32(0)
-    if "close" in kinds:
-        other = jnp.where(kind == kinds.index("close"), len(kinds), other)
+    if "close" in kinds:  # where the rows that are left are not infinite they are nearly equal
+        other = jnp.where((kind == kinds.index("close")) & ~endless, len(kinds), other)
         kinds = [*kinds, "closer"]
-    kind = jnp.where(found.left(sides), other, kind)
+    kind = jnp.where(left, other, kind)
     finished, stand = lax.switch(kind, list(map(finish, kinds)), *flat)
     same = on_rows(lambda operands, *_: lean.same(statistic, operands))
     stand |= lax.cond(jnp.all(stand), lambda *_: jnp.zeros(rows, bool), same, *flat)

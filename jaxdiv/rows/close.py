@@ -64,4 +64,4 @@ def _interpolated(grid: np.ndarray, values: np.ndarray) -> tuple[float, ...]:
         fit = np.polynomial.Chebyshev.fit(grid, values, degree, domain=[-REACH, REACH])
         if np.max(np.abs(fit(grid) / values - 1)) < _ERROR:
             return tuple(fit.convert(kind=np.polynomial.Polynomial).coef.tolist())
-    raise AssertionError("a summand is not analytic")
+    raise ValueError(f"no {_MOST} terms of a power series of log(p/q) reach {REACH:g}")

@@ -46,9 +46,10 @@ class First(NamedTuple):
     stands: Array  # whether it is right
     sums: Array  # what else derivatives need of the whole row
 
-    def left(self, sides: Sides) -> Array:
-        """Whether a row is left for the form for near rows."""
-        return jnp.any(sides[0].scale.fine() & sides[1].scale.fine() & ~self.stands)
+    def left(self, sides: Sides) -> tuple[Array, Array]:
+        """Whether a row is left for another form, and whether one that is infinite is."""
+        rest = sides[0].scale.fine() & sides[1].scale.fine() & ~self.stands
+        return jnp.any(rest), jnp.any(rest & (self.value == jnp.inf))
 
 
 def serves(statistic: Statistic, operands: Operands) -> bool:
