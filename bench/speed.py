@@ -370,9 +370,9 @@ def table(result: dict[str, Any]) -> str:
             "before milliseconds, and a wide spread little. "
             "GB/s counts both inputs once, and the gradient; the machine reads "
             f"{report.number(bounds['gigabytes_read_per_second'])} GB/s and takes "
-            f"{report.number(bounds['exponentials_per_nanosecond'])} exponentials a nanosecond, of "
-            "which a divergence needs two an outcome. Peers compute bfloat16 in bfloat16, jaxdiv "
-            "in float32.",
+            f"{report.number(bounds['exponentials_per_nanosecond'])} of XLA's exponentials a "
+            "nanosecond, of which a formula needs two an outcome. Peers compute bfloat16 in "
+            "bfloat16, jaxdiv in float32.",
             report.markdown(head, rows),
             "KL of float32 logits, of which the second are the first and normal variables times a "
             "scale. What is nearly equal takes jaxdiv more steps, so that no digit is lost.",
