@@ -29,11 +29,11 @@ def _reduced(x: Array) -> tuple[Array, Array]:
     """
     x = jnp.where(x < -87, jnp.full_like(x, -87), x)
     x = jnp.where(x > 89, jnp.full_like(x, 89), x)
-    shifted = x * np.float32(1 / math.log(2)) + _SHIFT
-    n = shifted - _SHIFT
+    bits = lax.bitcast_convert_type(x * np.float32(1 / math.log(2)) + _SHIFT, jnp.int32)
+    # By integers: of a number to which another is added and subtracted some compilers make itself.
+    n = (bits - _SHIFT.view(np.int32)).astype(jnp.float32)
     high, low = num.LN2[False]
-    exponent = lax.bitcast_convert_type(shifted, jnp.int32) << np.int32(23)
-    power = lax.bitcast_convert_type(exponent + np.int32(126 << 23), jnp.float32)
+    power = lax.bitcast_convert_type((bits << np.int32(23)) + np.int32(126 << 23), jnp.float32)
     return (x - n * high) - n * low, power
 
 
