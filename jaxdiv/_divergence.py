@@ -255,7 +255,7 @@ class Separable(Divergence):
         """(p d_p, q d_q) for p, q > 0."""
 
     def analytic(self) -> "Separable | None":
-        """Itself with known numbers, if d(e^l, 1) is a power series in l that converges to pi.
+        """Itself with known numbers, if d(e^l, 1) has a power series that converges for |l| < pi.
 
         Rows of similar distributions take few operations then: see `rows.close`. None if not, or
         if its parameters may be traced.

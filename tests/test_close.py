@@ -99,7 +99,7 @@ def test_values_and_gradients(name):
 
     with_slopes = jax.jit(jax.grad(total, (0, 1), has_aux=True))
     alone = jax.jit(lambda p, q: total(p, q)[1])
-    # Similar rows, and nearly equal ones, of which the series are not right.
+    # Similar rows, and nearly equal ones, whose log-ratios share an error that counts.
     for scale in (1e-5, 1e-2, 0.3):
         p, q = rows(scale)
         slopes, found = with_slopes(p, q)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxdiv import _numerics as num
+from jaxdiv.rows.pair import Side, pair_of
 
 pytestmark = pytest.mark.core  # compilers differ in what they simplify
 
@@ -63,3 +64,8 @@ def test_float64_and_other_platforms_have_their_own(name):
     for platform, has in (("cpu", False), ("cuda", True), ("tpu", True)):
         text = traced.lower(lowering_platforms=(platform,)).as_text()
         assert ("stablehlo.exponential " in text) == has
+
+
+def test_the_plain_path_keeps_masses_that_are_normal_numbers():
+    side = Side(jnp.float32([-87.2, 0.0]), chart="log")
+    np.testing.assert_allclose(pair_of(side, side).raw_p, np.exp(side.values), rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Rows of logits in few operations, fewest where they are far apart: see `normalised`.
+"""Rows of logits in few operations, fewest where far apart or similar: see `normalised`.
 
 A block of rows is taken for what it looks like: all far apart, or all similar, outcome by outcome.
 If they are, derivatives follow; else their divergences are found again, in more operations. What
@@ -102,9 +102,7 @@ def reread(operands: Operands, sides: Sides) -> Sides:
 
 def kinds(statistic: Statistic, operands: Operands) -> list[str]:
     """The forms that there are: "near", which serves all, and such as are for some rows."""
-    form, divergence = _form(statistic), operands[0]
-    has = {"apart": form.has_apart(divergence), "close": form.has_close(divergence)}
-    return ["near", *(kind for kind, there in has.items() if there)]
+    return ["near", *_form(statistic).kinds(operands[0])]
 
 
 def looks(statistic: Statistic, operands: Operands, sides: Sides, *, all_rows: bool) -> Array:
@@ -179,8 +177,7 @@ def finish(
         if kind == "closer":
             two = centred(*two, close.excess(*two))
             found = First(*form.close(parameters, *two, NEARLY))
-    given = form, parameters, two, found, moving, far, totals
-    value, results, stands = _results(*given, slopes)
+    value, results, stands = _results(parameters, two, found, moving, far, totals, slopes)
     return value, _cut(results, operands), stands
 
 
@@ -192,7 +189,7 @@ def careful(
     form, p, q = _form(statistic), *(by_maximum(side.values) for side in operands[1:])
     two = centred(p, q, excess(p, q))
     found = First(*form.near(parameters, *two, NEARLY))
-    given = form, parameters, two, found, moving, False, (None, None)
+    given = parameters, two, found, moving, False, (None, None)
     value, results, stands = _results(*given, form.slopes)
     return value, _cut(results, operands), stands | same(statistic, operands)
 
@@ -204,7 +201,6 @@ def _cut(results: list[Array], operands: Operands) -> list[Array]:
 
 
 def _results(
-    form: Any,
     parameters: Any,
     sides: Sides,
     found: First,

@@ -112,9 +112,9 @@ def _of_total(
     return _share(alpha) * total * num.log1p_over(excess), right, excess
 
 
-def has_close(_: Array) -> bool:
-    """Whether there is a form for rows all of whose log-ratios are small."""
-    return True
+def kinds(_: Array) -> list[str]:
+    """There are forms for rows that are far apart, and for rows whose log-ratios are all small."""
+    return ["apart", "close"]
 
 
 def reach(alpha: Array, p: Normalised, q: Normalised) -> Array:
@@ -132,11 +132,6 @@ def close(
     small = jnp.abs(side.ratio) * _steepness(side.order) <= 1
     total = over(kept(jnp.where(small, terms, jnp.inf)), jnp.sum)
     return _of_total(alpha, p, q, total, smooth)
-
-
-def has_apart(_: Array) -> bool:
-    """Whether there is one for rows that are far apart."""
-    return True
 
 
 def distant(alpha: Array, p: Normalised, q: Normalised) -> Array:

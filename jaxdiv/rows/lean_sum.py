@@ -24,15 +24,11 @@ from .pair import Pair, Side
 from .rule import entries, partials
 
 
-def has_apart(divergence: Separable) -> bool:
-    """Whether there is a form for rows that are far apart."""
+def kinds(divergence: Separable) -> list[str]:
+    """For which rows there are forms: far apart, or with log-ratios that are all small."""
     one: Any = jax.ShapeDtypeStruct((), jnp.float32)
-    return jax.eval_shape(divergence.apart, Pair(*(one for _ in Pair._fields))) is not None
-
-
-def has_close(divergence: Separable) -> bool:
-    """Whether there is one for rows all of whose log-ratios are small."""
-    return series_of(divergence) is not None
+    apart = jax.eval_shape(divergence.apart, Pair(*(one for _ in Pair._fields))) is not None
+    return ["apart"] * apart + ["close"] * (series_of(divergence) is not None)
 
 
 def _distant_sum(divergence: Separable, p: Normalised, q: Normalised) -> Array:

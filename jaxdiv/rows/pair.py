@@ -178,7 +178,7 @@ def _log_side(side: Side) -> _Log:
         safe = jnp.where(side.support(), side.values, 1)
         return _Log(*num.log_pair(safe), side.values)
     if side.chart == "log":
-        return _Log(side.values, jnp.zeros_like(side.values), num.exp(side.values))
+        return _Log(side.values, jnp.zeros_like(side.values), jnp.exp(side.values))
     high, low, weight, rest = _exponentials(side)
     return _normalised(high, low, weight, rest)
 
@@ -193,7 +193,7 @@ def _normalised(high, low, weight, rest) -> _Log:
 def _log1p_pair(x: Array) -> tuple[Array, Array]:
     """log(1 + x) for x >= 0 as a pair; the low part is one Newton step, of use above 1."""
     hi = num.log1p(x)
-    lo = jnp.where(x > 1, (1 + x) * num.exp(-hi) - 1, 0)
+    lo = jnp.where(x > 1, (1 + x) * jnp.exp(-hi) - 1, 0)
     return hi, jnp.where(jnp.isfinite(lo), lo, 0)
 
 
