@@ -107,7 +107,7 @@ def check_where(where: Array, shape: tuple[Any, ...]) -> None:
         )
 
 
-IMPLEMENTATIONS = ("auto", "reference", "blocked", "mosaic_gpu", "mosaic_gpu_interpret")
+IMPLEMENTATIONS = ("auto", "reference", "blocked", "llvm", "mosaic_gpu", "mosaic_gpu_interpret")
 
 
 def check_implementation(implementation: Any) -> None:

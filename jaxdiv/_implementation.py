@@ -10,7 +10,7 @@ from jax.core import Tracer
 from . import _checks as checks
 from ._divergence import Divergence, Separable, check_divergence
 from ._finite import Rows, as_noun, layout, sides
-from .rows.dispatch import Implementation, choose
+from .rows.dispatch import Implementation, Target, choose
 from .rows.statistic import Statistic
 
 
@@ -32,7 +32,7 @@ def implementation_of(
     " and ".
 
     Raises:
-        NotImplementedError: "mosaic_gpu" is asked for where there are no such kernels.
+        NotImplementedError: "mosaic_gpu" or "llvm" is asked for where there is no such code.
     """
     check_divergence(divergence)
     checks.check_implementation(implementation)
@@ -50,14 +50,14 @@ def implementation_of(
             # A statistic's parameters may be numbers of Python, such as a distance's own weight.
             parameters = jax.tree.map(lambda x: jnp.asarray(x, self.dtype), parameters)
             operands = (parameters, *self._stored)
-            found[choose(self.implementation, statistic, operands, platform, devices)] = None
+            found[choose(self.implementation, statistic, operands, target)] = None
             return self._nothing()
 
         def _nothing(self) -> Array:
             return jnp.zeros(self.p.values.shape[:-1], self.dtype)
 
     leaves, tree = jax.tree.flatten((p, q, where))
-    devices = max(map(_devices, leaves), default=1)
+    target = Target(platform, max(map(_devices, leaves), default=1))
     arrays = {i: x for i, x in enumerate(leaves) if jnp.shape(x)}
 
     def evaluate(divergence: Divergence, arrays: dict[int, Any]) -> Array:

@@ -35,13 +35,17 @@ def enough(x):
     return jd.Logits(jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)], constant_values=-jnp.inf))
 
 
-def blocked(name):
+# Those for a CPU; for a kernel's see test_mosaic_gpu.
+both_paths = pytest.mark.parametrize("path", ["blocked", "llvm"])
+
+
+def of_a_row(name, path):
     """A jitted function of one row of logits, so that every row chooses its own branch."""
     entry = jd.CATALOGUE[name]
-    return jax.jit(lambda p, q: entry(enough(p), enough(q), implementation="blocked"))
+    return jax.jit(lambda p, q: entry(enough(p), enough(q), implementation=path))
 
 
-def gradients(name, implementation="blocked"):
+def gradients(name, implementation):
     entry = jd.CATALOGUE[name]
 
     def total(p, q):
@@ -50,10 +54,11 @@ def gradients(name, implementation="blocked"):
     return jax.jit(jax.grad(total, (0, 1)))
 
 
+@both_paths
 @pytest.mark.parametrize("name", every(NAMES, QUICK))
-def test_rows_near_and_far(name):
+def test_rows_near_and_far(name, path):
     a, b = (np.float32(x) for x in logit_rows(200))
-    f = blocked(name)
+    f = of_a_row(name, path)
     for p, q, distance in zip(a, b, centred_distance(a, b), strict=True):
         value, want = f(p, q), oracle(name, from_logits(p), from_logits(q))
         assert value >= 0
@@ -61,9 +66,11 @@ def test_rows_near_and_far(name):
             assert ulp_error(value, want, "float32") <= promised(name, distance), (distance, want)
 
 
+@both_paths
 @pytest.mark.parametrize("name", every(NAMES, {"kl", "total_variation"}))
-def test_edges(name):
-    f, slopes, of_reference = blocked(name), gradients(name), gradients(name, "reference")
+def test_edges(name, path):
+    f, slopes = of_a_row(name, path), gradients(name, path)
+    of_reference = gradients(name, "reference")
     for (case, *_), p, q in zip(LOGITS, *batch(LOGITS), strict=True):
         value = np.asarray(f(p, q))
         if case in INVALID:
@@ -79,10 +86,11 @@ def test_edges(name):
 SMOOTH = ["kl", "reverse_kl", "js", "squared_hellinger", "chi2", "le_cam"]
 
 
+@both_paths
 @pytest.mark.parametrize("name", every(SMOOTH, ["kl", "js"]))
-def test_gradients_near_and_far(name):
+def test_gradients_near_and_far(name, path):
     a, b = (np.float32(x) for x in logit_rows(60, scales=[s for s in SCALES if s <= 3]))
-    verb, f = jd.CATALOGUE[name].verb.__name__, gradients(name)
+    verb, f = jd.CATALOGUE[name].verb.__name__, gradients(name, path)
     for p, q in zip(a, b, strict=True):
         for argument, got in zip("pq", f(p, q), strict=True):
             want = np.asarray([float(x) for x in gradient(verb, p, q, "logits", argument)])
@@ -95,10 +103,11 @@ def normalised(weights):
     return [x / total for x in weights]
 
 
+@both_paths
 @pytest.mark.parametrize("name", every(["renyi_half", "renyi_2"], []))
-def test_gradients_of_renyi_near_and_far(name):
+def test_gradients_of_renyi_near_and_far(name, path):
     a, b = (np.float32(x) for x in logit_rows(60, scales=[s for s in SCALES if s <= 3]))
-    order, f = mpmath.mpf(jd.CATALOGUE[name].parameters["alpha"]), gradients(name)
+    order, f = mpmath.mpf(jd.CATALOGUE[name].parameters["alpha"]), gradients(name, path)
     with mpmath.workdps(60):
         for rows in zip(a, b, strict=True):
             p, q = (normalised([mpmath.exp(mpmath.mpf(float(x))) for x in row]) for row in rows)
@@ -112,10 +121,11 @@ def test_gradients_of_renyi_near_and_far(name):
                 assert error <= 2e-6 * np.linalg.norm(want), argument
 
 
-def test_a_gradient_where_one_outcome_has_nearly_all_the_mass():
+@both_paths
+def test_a_gradient_where_one_outcome_has_nearly_all_the_mass(path):
     p = np.float32([20.0, 0.0, 1.0, -1.0])
     q = np.float32([-3.0, 0.0, 1.0, 2.0])
-    for argument, got in zip("pq", gradients("kl")(p, q), strict=True):
+    for argument, got in zip("pq", gradients("kl", path)(p, q), strict=True):
         want = [float(x) for x in gradient("kl_divergence", p, q, "logits", argument)]
         np.testing.assert_allclose(got, want, rtol=2e-6)
 
@@ -141,10 +151,11 @@ SHAPES = [
 OTHERS = [(name, SHAPES[i]) for name in ("total_variation", "renyi_half") for i in (0, 1)]
 
 
+@both_paths
 @pytest.mark.parametrize(
     ("name", "shape"), rest_slow([*(("kl", shape) for shape in SHAPES), *OTHERS], 1)
 )
-def test_shapes(name, shape):
+def test_shapes(name, shape, path):
     a, b = shaped(shape)
     entry = jd.CATALOGUE[name]
     weights = jnp.asarray(np.random.default_rng(1).normal(size=shape[:-1]), jnp.float32)
@@ -153,26 +164,25 @@ def test_shapes(name, shape):
         value = entry(jd.Logits(a), jd.Logits(b), implementation=implementation)
         return jnp.sum(weights * value), value
 
-    (_, value), slopes = jax.value_and_grad(total, (1, 2), has_aux=True)("blocked", a, b)
+    (_, value), slopes = jax.value_and_grad(total, (1, 2), has_aux=True)(path, a, b)
     (_, want), wanted = jax.value_and_grad(total, (1, 2), has_aux=True)("reference", a, b)
     np.testing.assert_allclose(value, want, rtol=2e-6)
     for got, slope in zip(slopes, wanted, strict=True):
         np.testing.assert_allclose(got, slope, rtol=1e-5, atol=2e-6 * np.abs(slope).max(initial=0))
 
 
+@both_paths
 @pytest.mark.parametrize("name", every(["kl", "js", "total_variation", "renyi_half"], ["kl"]))
-def test_near_and_far_rows_share_a_block(name):
+def test_near_and_far_rows_share_a_block(name, path):
     a, b = shaped((6, 300))
     b = b.at[::2].set(a[::2] * (1 + 1e-6)).at[4].set(a[4])
     entry = jd.CATALOGUE[name]
-    got = entry(jd.Logits(a), jd.Logits(b), implementation="blocked")
+    got = entry(jd.Logits(a), jd.Logits(b), implementation=path)
     want = [oracle(name, *map(from_logits, rows)) for rows in np.asarray([a, b]).swapaxes(0, 1)]
     assert got[4] == 0
     for value, exact in zip(got, want, strict=True):
         assert ulp_error(value, exact, "float32") <= 16
-    slopes = jax.grad(lambda b: entry(jd.Logits(a), jd.Logits(b), implementation="blocked").sum())(
-        b
-    )
+    slopes = jax.grad(lambda b: entry(jd.Logits(a), jd.Logits(b), implementation=path).sum())(b)
     assert not slopes[4].any()
 
 
@@ -297,7 +307,7 @@ def test_cotangents_of_infinite_derivatives():
     # Of p^2 / q: -inf by log q where q alone is 0.
     p = jnp.zeros((3, 16))
     q = p.at[:, 0].set(-jnp.inf)
-    for implementation in ("blocked", "reference"):
+    for implementation in ("blocked", "llvm", "reference"):
 
         def chi2(q, how=implementation):
             return jd.chi2_divergence(jd.Logits(p), jd.Logits(q), implementation=how)
@@ -357,10 +367,11 @@ def test_rows_that_are_the_same_take_no_second_pass(name, monkeypatch):
     )  # fmt: skip
 
 
-def test_steep_divergences_keep_the_promise():
+@both_paths
+def test_steep_divergences_keep_the_promise(path):
     # An error common to all log-ratios would cost alpha times itself.
     a, b = (np.float32(x) for x in logit_rows(50, scales=[0.1, 1.0]))
-    f = jax.jit(lambda *x: jd.alpha_divergence(*map(enough, x), 40.0, implementation="blocked"))
+    f = jax.jit(lambda *x: jd.alpha_divergence(*map(enough, x), 40.0, implementation=path))
     for p, q in zip(a, b, strict=True):
         want = ORACLES["alpha_divergence"](from_logits(p), from_logits(q), alpha=40.0)
         if want <= 1e30:
@@ -399,8 +410,9 @@ def rows_of_every_kind(size=64):
     return np.float32(a[:-100]), np.float32(b[:-100])
 
 
+@both_paths
 @pytest.mark.parametrize("name", every(NAMES, {"kl", "js", "renyi_half"}))
-def test_blocks_with_rows_of_every_kind(name):
+def test_blocks_with_rows_of_every_kind(name, path):
     a, b = rows_of_every_kind()
     entry = jd.CATALOGUE[name]
 
@@ -414,7 +426,7 @@ def test_blocks_with_rows_of_every_kind(name):
         want, exact = jax.tree.map(
             np.asarray, both(np.float64(a[some]), np.float64(b[some]), "reference")
         )
-        slopes, value = jax.tree.map(np.asarray, both(a, b, "blocked"))
+        slopes, value = jax.tree.map(np.asarray, both(a, b, path))
     told = exact > 1e-17
     error = np.abs(np.float64(value[some]) - exact)[told] / exact[told] / 2.0**-23
     assert error.max() <= 16
@@ -438,7 +450,7 @@ def test_renyi_of_many_rows_at_any_order_and_distance():
             )
         )
 
-    blocked, plain = compiled("blocked"), compiled("reference")
+    paths, plain = [compiled("blocked"), compiled("llvm")], compiled("reference")
     with jax.enable_x64(True):
         for alpha in np.float32([0.02, 0.2, 0.5, 0.8, 1 - 1e-6, 1, 1 + 1e-6, 1.02, 2, 5, 20]):
             for base, scale in ((3, 1e-3), (3, 0.1), (0.5, 3), (3, 3), (6, 6), (9, 2), (1, 10)):
@@ -446,8 +458,9 @@ def test_renyi_of_many_rows_at_any_order_and_distance():
                 shrunk = a * rng.uniform(size=(4000, 1)) if scale >= 1 else a
                 b = np.float32(shrunk + rng.normal(size=a.shape) * scale)
                 want = np.asarray(plain(np.float64(a), np.float64(b), np.float64(alpha)))
-                error = np.abs(np.float64(blocked(a, b, alpha)) - want) / want
-                assert error[want > 1e-30].max() <= 64 * 2.0**-23, (alpha, base, scale)
+                for path in paths:
+                    error = np.abs(np.float64(path(a, b, alpha)) - want) / want
+                    assert error[want > 1e-30].max() <= 64 * 2.0**-23, (alpha, base, scale)
 
 
 @pytest.mark.usefixtures("x64")

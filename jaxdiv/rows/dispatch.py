@@ -1,6 +1,8 @@
 """Which path evaluates a statistic: from the shapes, the platform and what the caller asks for."""
 
 import dataclasses
+import math
+import os
 from typing import Any
 
 import jax
@@ -22,37 +24,55 @@ class Implementation:
     reason: str
 
 
-def choose(
-    implementation: str,
-    statistic: Statistic,
-    operands: Operands,
-    platform: str,
-    devices: int = 1,
-) -> Implementation:
-    """The path by which a statistic is evaluated on a platform: "cpu", "cuda" or another.
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a program is lowered for.
 
-    `devices` are those over which XLA may divide the arrays: it divides plain operations, whose
-    collectives are a few numbers a row, but would gather what a loop cuts or a kernel reads.
+    The platform is "cpu", "cuda" or another. `devices` are those over which XLA may divide the
+    arrays: it divides plain operations, whose collectives are a few numbers a row, but would gather
+    what a loop cuts or a kernel reads. A `portable` program may run elsewhere, where there is no
+    machine code of this process.
+    """
+
+    platform: str
+    devices: int = 1
+    portable: bool = False
+
+
+def choose(
+    implementation: str, statistic: Statistic, operands: Operands, target: Target
+) -> Implementation:
+    """The path by which a statistic is evaluated.
 
     Raises:
-        NotImplementedError: "mosaic_gpu" is asked for where there are no such kernels.
+        NotImplementedError: "mosaic_gpu" or "llvm" is asked for where there is no such code.
     """
-    size = operands[1].values.size
+    size, platform = operands[1].values.size, target.platform
     if implementation == "reference":
         return Implementation("reference", "asked for")
     if size == 0:
         return Implementation("reference", "there are no rows")
     if implementation == "blocked":
         return Implementation("blocked", "asked for")
-    if devices > 1:
-        divided = f"arrays may be divided over {devices} devices, and not by jax.shard_map"
+    if target.devices > 1:
+        divided = f"arrays may be divided over {target.devices} devices, and not by jax.shard_map"
         if implementation == "auto":
             return Implementation("reference", divided)
         raise NotImplementedError(f'implementation="{implementation}" is not available: {divided}')
     if implementation == "auto" and platform == "cpu":
         if size <= _FEW:
             return Implementation("reference", f"at most {_FEW} numbers on a CPU")
-        return Implementation("blocked", f"more than {_FEW} numbers on a CPU")
+        obstacle = _no_llvm(target) or _idle(operands) or _no_code(statistic, operands)
+        if obstacle is None:
+            return Implementation("llvm", f"rows of more than {_FEW} logits on a CPU")
+        reason = f"more than {_FEW} numbers on a CPU, without machine code: {obstacle}"
+        return Implementation("blocked", reason)
+    if implementation == "llvm":
+        if (obstacle := _no_llvm(target)) is not None:
+            raise NotImplementedError(f'implementation="llvm" is not available: {obstacle}')
+        if (obstacle := _no_code(statistic, operands)) is not None:
+            return Implementation("blocked", obstacle)
+        return Implementation("llvm", "asked for")
     interpreted = implementation == "mosaic_gpu_interpret"
     obstacle = no_kernels("cuda" if interpreted else platform)
     if obstacle is not None:
@@ -69,6 +89,29 @@ def choose(
     return Implementation(name, "asked for" if asked else "sums over rows on a Hopper GPU")
 
 
+def _no_llvm(target: Target) -> str | None:
+    """Why there is no machine code of this process where a program is to run; None if there is."""
+    if target.platform != "cpu":
+        return f"it runs on a CPU, and the platform is {target.platform}"
+    if target.portable:
+        return "an exported program may run elsewhere"
+    from . import llvm_cpu
+
+    return llvm_cpu.unavailable()
+
+
+def _no_code(statistic: Statistic, operands: Operands) -> str | None:
+    from . import llvm_cpu
+
+    return llvm_cpu.why_not(statistic, operands)
+
+
+def _idle(operands: Operands) -> str | None:
+    """Whether half of the cores would have nothing to do."""
+    rows, cores = math.prod(operands[1].values.shape[:-1]), os.cpu_count() or 1
+    return f"a core takes whole rows, of which there are {rows}" if 2 * rows <= cores else None
+
+
 def together(implementation: str, statistic: Statistic, operands: Operands, moving: Moving) -> bool:
     """Whether to find derivatives along with the statistic: a pass for two, on a CPU.
 
@@ -76,10 +119,11 @@ def together(implementation: str, statistic: Statistic, operands: Operands, movi
     answer changes no number elsewhere. Cotangents multiply what is found already, so that rows of
     low precision, in which it would be rounded before, are left alone.
     """
-    if implementation not in ("auto", "blocked") or jax.default_backend() != "cpu":
+    asked = implementation in ("blocked", "llvm")
+    if not (asked or implementation == "auto") or jax.default_backend() != "cpu":
         return False
     values = operands[1].values
-    many = values.size > _FEW or (implementation == "blocked" and values.size > 0)
+    many = values.size > _FEW or (asked and values.size > 0)
     rows = [x is operands[1].values or x is operands[2].values for x in jax.tree.leaves(operands)]
     alone = all(mine or not moves for mine, moves in zip(rows, moving, strict=True))
     return many and alone and lean.serves(statistic, operands)
@@ -123,17 +167,18 @@ def interpreter_effects() -> Any:
 def evaluate(
     what: str,
     implementation: str,
-    platform: str,
+    target: Target,
     statistic: Statistic,
     operands: Operands,
     *others: Any,
-    devices: int = 1,
     **static: Any,
 ) -> Any:
     """The "value", "push", "pull" or "both" of a statistic, by the path that is chosen."""
-    chosen = choose(implementation, statistic, operands, platform, devices)
+    chosen = choose(implementation, statistic, operands, target)
     if not chosen.name.startswith("mosaic_gpu"):
-        path = blocked if chosen.name == "blocked" else reference
+        path: Any = blocked if chosen.name == "blocked" else reference
+        if chosen.name == "llvm":
+            from . import llvm_cpu as path
         return getattr(path, what)(statistic, operands, *others, **static)
     from . import mosaic_gpu
 

@@ -8,6 +8,7 @@ a quadrature, become as many numbers.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -63,6 +64,15 @@ class Program:
                 known[number] = _value(number, known, inputs, None)
         return [_spread(known[result], shape) for result in self.results]
 
+    def only(self, places: Sequence[int]) -> "Program":
+        """The program of some of its results."""
+        results = tuple(self.results[i] for i in places)
+        used = set(results)
+        for number in reversed(self.numbers):
+            if number in used:
+                used.update(number.operands)
+        return Program(tuple(number for number in self.numbers if number in used), results)
+
 
 def _spread(x: Array, shape: tuple[int, ...]) -> Array:
     """A number, or a vector of one for each row of a tile, over a shape."""
@@ -100,27 +110,30 @@ def program(
     parameters: Sequence[Array],
     inputs: Mapping[str, bool],
     first: int = 0,
+    rewrites: Mapping[str, Callable[..., Array]] | None = None,
 ) -> tuple[Program, list[Array]]:
     """The program of function(parameters, **inputs), and its numbers in a table, in float32.
 
     Parameters are scalars. Inputs are float32 scalars; of each is said whether it differs from
     outcome to outcome. The program finds its numbers in the table from place `first` on.
+    `rewrites` are more operations, by name, as functions of operations that are known.
     """
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
     with jax.enable_x64(False):
         like = [jax.ShapeDtypeStruct((), jnp.result_type(x)) for x in parameters]
         closed = jax.make_jaxpr(function)(like, **dict.fromkeys(inputs, scalar))
-    builder = _Builder(first)
+    builder = _Builder(first, rewrites or {})
     # Keyword arguments are flattened in the order of their names.
     places = [builder.input(name, inputs[name]) for name in sorted(inputs)]
     found = builder.walk(closed.jaxpr, closed.consts, [*parameters, *places])
     results = tuple(builder.numbers_of(x).item() for x in found)
-    return Program(builder.needed(results), results), builder.table
+    return Program(tuple(builder.numbers), results).only(range(len(results))), builder.table
 
 
 def programs(
     wanted: Mapping[str, tuple[Callable[..., Sequence[Array]], Mapping[str, bool]]],
     parameters: Sequence[Array],
+    rewrites: Mapping[str, Callable[..., Array]] | None = None,
 ) -> tuple[dict[str, Program], Array]:
     """Programs of several functions, each with its inputs, and their one table.
 
@@ -132,7 +145,7 @@ def programs(
         """The table of one row; the programs are noted on the way."""
         numbers: list[Array] = []
         for name, (function, inputs) in wanted.items():
-            made[name], more = program(function, parameters, inputs, len(numbers))
+            made[name], more = program(function, parameters, inputs, len(numbers), rewrites)
             numbers += more
         return jnp.stack(numbers) if numbers else jnp.zeros(1, jnp.float32)
 
@@ -217,8 +230,16 @@ _REWRITES: dict[str, Callable[..., Array]] = {
 }
 
 
+@functools.lru_cache(maxsize=1024)
+def _rewritten(rewrite: Callable[..., Array], params: Any, given: Any) -> Any:
+    like = [jax.ShapeDtypeStruct(*x) for x in given]
+    with jax.enable_x64(False):
+        return jax.make_jaxpr(lambda *x: rewrite(*x, **dict(params)))(*like)
+
+
 class _Builder:
-    def __init__(self, first: int):
+    def __init__(self, first: int, rewrites: Mapping[str, Callable[..., Array]]):
+        self._rewrites = {**_REWRITES, **rewrites}
         self.numbers: list[_Number] = []
         self.table: list[Array] = []
         self._first = first
@@ -261,13 +282,6 @@ class _Builder:
             boxes[i] = self._new(key, dtype=dtype, wide=False, source=place)
         return boxes
 
-    def needed(self, results: Sequence[_Number]) -> tuple[_Number, ...]:
-        used = set(results)
-        for number in reversed(self.numbers):
-            if number in used:
-                used.update(number.operands)
-        return tuple(number for number in self.numbers if number in used)
-
     def walk(self, jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
         """The results of a jaxpr, each known or an array of numbers."""
         values = dict(zip(jaxpr.constvars, consts, strict=True))
@@ -295,12 +309,11 @@ class _Builder:
             ends = args[0].flat[0].dtype if args[0].size else None, params["new_dtype"]
             rewrite = _convert if ends[0] != ends[1] and jnp.bool_ in ends else None
         else:
-            rewrite = _REWRITES.get(name)
+            rewrite = self._rewrites.get(name)
         if rewrite is not None:
             avals: list[Any] = [x.aval for x in equation.invars]
-            like = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in avals]
-            with jax.enable_x64(False):
-                closed = jax.make_jaxpr(lambda *x: rewrite(*x, **params))(*like)
+            given = tuple((x.shape, x.dtype) for x in avals)
+            closed = _rewritten(rewrite, tuple(sorted(params.items())), given)
             return self.walk(closed.jaxpr, closed.consts, args)
         args = list(map(self.numbers_of, args))
         if name == "split":

@@ -7,7 +7,9 @@ from jax import Array
 
 from .. import _numerics as num
 from .._f_divergences import Alpha
-from .normalised import SMOOTH, Normalised, kept, log_ratio, over, pair_of, stands
+from . import close as similar
+from .form import Form
+from .normalised import SMOOTH, Normalised, excess, kept, log_ratio, over, pair_of, stands
 
 APART = 0.1  # of log S, where it is right to 64 ulp by operations that are rounded once
 
@@ -39,8 +41,8 @@ class Near(NamedTuple):
         rate = jnp.where(one, self.ratio, self.power(least) / least)
         return jnp.where(self.both, rate, -1 / least)
 
-    def total(self) -> Array:
-        """T of each row."""
+    def terms(self) -> Array:
+        """The terms of T."""
         a, m, n, ratio = self.order, self.m, self.n, self.ratio
         near = jnp.abs(ratio) * _steepness(a) <= 1
         series = _series(a, n, jnp.where(near, ratio, 0))
@@ -48,7 +50,7 @@ class Near(NamedTuple):
         far = m * self.rate() - (m - n)
         # Where n is 0 that is infinite for a >= 1.
         far = jnp.where((n == 0) & (m > 0) & (a >= 1), jnp.inf, far)
-        return over(kept(jnp.where(near, series, far)), jnp.sum)
+        return jnp.where(near, series, far)
 
     def slopes(self) -> tuple[Array, Array]:
         """S times the derivatives by log m and log n, over `share`, less multiples of m and n."""
@@ -98,7 +100,8 @@ def near(
     alpha: Array, p: Normalised, q: Normalised, smooth: float = SMOOTH
 ) -> tuple[Array, Array, Array]:
     """Renyi's divergence from small terms, which rows of it are right, and S - 1."""
-    return _of_total(alpha, p, q, _near(alpha, p, q).total(), smooth)
+    total = over(kept(_near(alpha, p, q).terms()), jnp.sum)
+    return _of_total(alpha, p, q, total, smooth)
 
 
 def _of_total(
@@ -126,12 +129,15 @@ def close(
     alpha: Array, p: Normalised, q: Normalised, smooth: float = SMOOTH
 ) -> tuple[Array, Array, Array]:
     """The same of rows in which all are small, from a power series alone."""
+    return _of_total(alpha, p, q, over(kept(_close_terms(alpha, p, q)), jnp.sum), smooth)
+
+
+def _close_terms(alpha: Array, p: Normalised, q: Normalised) -> Array:
     side = _close(alpha, p, q)
     terms = _series(side.order, side.n, side.ratio)
     # What is too far makes the row infinite, which is not right.
     small = jnp.abs(side.ratio) * _steepness(side.order) <= 1
-    total = over(kept(jnp.where(small, terms, jnp.inf)), jnp.sum)
-    return _of_total(alpha, p, q, total, smooth)
+    return jnp.where(small, terms, jnp.inf)
 
 
 def distant(alpha: Array, p: Normalised, q: Normalised) -> Array:
@@ -149,7 +155,12 @@ def apart(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array, Arr
 
     Which are right are those in which S is neither near 1 nor 0.
     """
-    total = over(kept(_affinity(alpha, p, q)), jnp.sum)
+    return _of_affinity(alpha, p, q, over(kept(_affinity(alpha, p, q)), jnp.sum))
+
+
+def _of_affinity(
+    alpha: Array, p: Normalised, q: Normalised, total: Array
+) -> tuple[Array, Array, Array]:
     lost = alpha * p.scale.log_sum_low + (1 - alpha) * q.scale.log_sum_low
     log_sum = jnp.log(total) - lost
     some = p.scale.fine() & q.scale.fine() & (alpha > 0)
@@ -177,9 +188,8 @@ def slopes(
     """Its derivatives by the logarithms of the masses, from S or, not `far` apart, S - 1."""
     if far is True:
         return _far_slopes(alpha, p, q, sums)
-    parts = _near(alpha, p, q)
-    scale = _share(alpha) / (1 + jnp.where(far, 0, sums))
-    by_p, by_q = _in_order(alpha, *(scale * slope for slope in parts.slopes()))
+    scale = _factor(alpha, jnp.where(far, 0, sums))
+    by_p, by_q = (scale * slope for slope in _near_slopes(alpha, p, q))
     if far is False:
         return by_p, by_q
     beyond = _far_slopes(alpha, p, q, jnp.where(far, sums, 1))
@@ -190,9 +200,23 @@ def close_slopes(
     alpha: Array, p: Normalised, q: Normalised, sums: Array, _: Array | bool
 ) -> tuple[Array, Array]:
     """The same of rows all of whose log-ratios are small."""
+    return _close_slopes(alpha, p, q, _factor(alpha, sums))
+
+
+def _factor(alpha: Array, excess: Array) -> Array:
+    return _share(alpha) / (1 + excess)
+
+
+def _near_slopes(alpha: Array, p: Normalised, q: Normalised) -> tuple[Array, Array]:
+    return _in_order(alpha, *_near(alpha, p, q).slopes())
+
+
+def _close_slopes(
+    alpha: Array, p: Normalised, q: Normalised, factor: Array | float = 1
+) -> tuple[Array, Array]:
     side = _close(alpha, p, q)
     ratio, growth = side.ratio, num.expm1_over_near
-    scaled = _share(alpha) / (1 + sums) * side.order * ratio
+    scaled = factor * side.order * ratio
     by_m = scaled * side.m * growth((side.order - 1) * ratio)
     by_n = -scaled * side.n * growth(side.order * ratio)
     return _in_order(alpha, by_m, by_n)
@@ -201,3 +225,26 @@ def close_slopes(
 def _far_slopes(alpha: Array, p: Normalised, q: Normalised, total: Array) -> tuple[Array, Array]:
     by_q = -_affinity(alpha, p, q) / total
     return alpha / (1 - alpha) * by_q, by_q
+
+
+def forms(_: Array) -> dict[str, Form]:
+    """The forms for single rows, to be tried in this order."""
+
+    def of_affinity(
+        alpha: Array, p: Normalised, q: Normalised, total: Array, _: Array
+    ) -> tuple[Array, Array, Array]:
+        return _of_affinity(alpha, p, q, total)
+
+    return {
+        "close": Form(_close_terms, _of_total, _close_slopes, _factor, similar.excess),
+        "apart": Form(
+            _affinity,
+            of_affinity,
+            lambda alpha, p, q: _far_slopes(alpha, p, q, jnp.ones_like(p.scale.sum)),
+            lambda _, total: 1 / total,
+            excess,
+        ),
+        "near": Form(
+            lambda alpha, p, q: _near(alpha, p, q).terms(), _of_total, _near_slopes, _factor, excess
+        ),
+    }

@@ -216,7 +216,7 @@ def centred(p: Normalised, q: Normalised, excess: Array) -> tuple[Normalised, No
 
 
 def stands(
-    divergence: Separable, p: Normalised, q: Normalised, total: Array, smooth: float
+    divergence: Separable, p: Normalised, q: Normalised, total: Array, smooth: Array | float
 ) -> Array:
     """Which rows are right: finite, of some outcome that has a finite logit, and not near.
 

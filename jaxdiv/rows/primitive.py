@@ -37,7 +37,7 @@ from jax.interpreters import ad, batching, mlir
 from .. import _numerics as num
 from .._mesh import alike, axes_of
 from . import reference
-from .dispatch import evaluate, interpreter_effects, plain, together
+from .dispatch import Target, evaluate, interpreter_effects, plain, together
 from .statistic import Operands, Statistic, wide_dtype
 
 value_p = Primitive("row_statistic")
@@ -55,34 +55,32 @@ def statistic_of(statistic: Statistic, implementation: str, operands: Operands) 
     return value_p.bind(*leaves, **static)
 
 
-def _value(*leaves, platform, devices, tree, statistic, implementation):
+def _value(*leaves, target, tree, statistic, implementation):
     operands = jax.tree.unflatten(tree, leaves)
-    return evaluate("value", implementation, platform, statistic, operands, devices=devices)
+    return evaluate("value", implementation, target, statistic, operands)
 
 
-def _push(*arrays, platform, devices, tree, statistic, implementation, moving, found):
+def _push(*arrays, target, tree, statistic, implementation, moving, found):
     leaves, known, _, dots = _split(arrays, moving, found)
     given = statistic, jax.tree.unflatten(tree, leaves), known, dots
-    return evaluate("push", implementation, platform, *given, moving=moving, devices=devices)
+    return evaluate("push", implementation, target, *given, moving=moving)
 
 
-def _pull(*arrays, platform, devices, tree, statistic, implementation, moving, found):
+def _pull(*arrays, target, tree, statistic, implementation, moving, found):
     leaves, known, derivatives, (cotangent,) = _split(arrays, moving, found)
-    if found and platform == "cpu":
+    if found and target.platform == "cpu":
         each = cotangent[..., None]
         # A cotangent of 0 says that nobody asks, not even for an infinite derivative.
         return [jnp.where(each == 0, 0, x * each) for x in derivatives]
     given = statistic, jax.tree.unflatten(tree, leaves), known, cotangent
-    return evaluate("pull", implementation, platform, *given, moving=moving, devices=devices)
+    return evaluate("pull", implementation, target, *given, moving=moving)
 
 
-def _both(*leaves, platform, devices, tree, statistic, implementation, moving):
+def _both(*leaves, target, tree, statistic, implementation, moving):
     operands = jax.tree.unflatten(tree, leaves)
-    if platform == "cpu":
-        return evaluate(
-            "both", implementation, platform, statistic, operands, moving=moving, devices=devices
-        )
-    value = evaluate("value", implementation, platform, statistic, operands, devices=devices)
+    if target.platform == "cpu":
+        return evaluate("both", implementation, target, statistic, operands, moving=moving)
+    value = evaluate("value", implementation, target, statistic, operands)
     return [value, *(jnp.zeros_like(x) for x, m in zip(leaves, moving, strict=True) if m)]
 
 
@@ -130,19 +128,20 @@ def _define(primitive, function, abstract) -> None:
     several = primitive.multiple_results
     # A rule for each platform: the kernels of one are not traced when another is lowered for.
     for platform in ("cpu", "cuda", None):
-        known = functools.partial(function, platform=platform or "neither cpu nor cuda")
-        rule = functools.partial(_lower, known, several)
+        rule = functools.partial(_lower, function, platform or "neither cpu nor cuda", several)
         mlir.register_lowering(primitive, rule, platform=platform)
 
 
-def _lower(function, several: bool, ctx: Any, *arrays: Any, **static: Any) -> Any:
-    devices = _devices(ctx.module_context.axis_context)
+def _lower(function, platform: str, several: bool, ctx: Any, *arrays: Any, **static: Any) -> Any:
+    context = ctx.module_context
+    portable = context.lowering_parameters.for_export
+    target = Target(platform, _devices(context.axis_context), portable)
     # Rows have nothing to do with each other: here it no longer matters where they lie.
     inner = ctx
     if any(map(axes_of, ctx.avals_in)):
         inner = ctx.replace(avals_in=[ShapedArray(x.shape, x.dtype) for x in ctx.avals_in])
-    traced = functools.partial(function, devices=devices)
-    with num.rows_in_parts(devices):
+    traced = functools.partial(function, target=target)
+    with num.rows_in_parts(target.devices):
         results = mlir.lower_fun(traced, multiple_results=several)(inner, *arrays, **static)
     if inner is not ctx and inner.tokens_out is not None:  # of the interpreter's effects
         ctx.set_tokens_out(inner.tokens_out)

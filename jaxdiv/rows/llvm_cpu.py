@@ -1,0 +1,335 @@
+"""Rows of logits on a CPU, in machine code that LLVM makes of a divergence's declaration.
+
+What XLA's compiler does with a sum over a row costs several passes, each through memory; here a
+row stays in a core's cache, its exponentials are found where they are used, and every row takes
+the form that serves it. LLVM is that of llvmlite, which need not be installed.
+"""
+
+import functools
+import importlib.util
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import jaxpr_as_fun
+
+from .. import _exponentials as exponentials
+from .. import _numerics as num
+from . import elementwise, lean, lean_renyi, lean_sum, reference
+from .blocked import as_rows, repaired
+from .normalised import Normalised, Scale, likeliest
+from .renyi import RENYI
+from .statistic import Moving, Operands, Statistic, widened
+
+SIDES = ("p", "q")
+_SCALE = ("base", "total", "log", "low")
+_WIDE = {f"x_{side}": True for side in SIDES}
+_ROW = {f"{name}_{side}": False for name in _SCALE for side in SIDES}
+
+
+def _exp(x: Array, **_: Any) -> Array:
+    return exponentials.exp_on_cpu(x, exact=True)
+
+
+_REWRITES: dict[str, Callable[..., Array]] = {
+    "exp": _exp,
+    exponentials.exp_p.name: _exp,
+    exponentials.expm1_p.name: lambda x: exponentials.expm1_on_cpu(x, exact=True),
+    "log": lambda x, **_: exponentials.log_on_cpu(x),
+    "logistic": lambda x, **_: 1 / (1 + _exp(-x)),
+}
+
+
+@functools.cache
+def unavailable() -> str | None:
+    """Why there is no machine code in this process; None if there is."""
+    if sys.platform not in ("linux", "darwin"):
+        return f"it has no code for {sys.platform}"
+    if importlib.util.find_spec("llvmlite") is None:
+        return "llvmlite is not installed"
+    from . import llvm_call
+
+    return llvm_call.refused()
+
+
+def why_not(statistic: Statistic, operands: Operands) -> str | None:
+    """Why this path does not serve a statistic; None if it does."""
+    if not lean.serves(statistic, widened(operands)):
+        return "it serves sums over rows of logits, of a divergence whose slope is known"
+    parameters, p, q = operands
+    if p.values.dtype != q.values.dtype:
+        return f"the sides are {p.values.dtype} and {q.values.dtype}"
+    if p.values.dtype == jnp.float16 and platform.machine() not in ("arm64", "aarch64"):
+        from . import llvm_call
+
+        if not llvm_call.has("f16c"):
+            return "this processor does not convert float16"
+    try:
+        programs, _ = _traced(statistic, jax.tree.structure(parameters))
+    except elementwise.Unsupported as reason:
+        return f"the summand cannot be traced into machine code: {reason}"
+    from .llvm_code import KNOWN
+
+    unknown = {
+        x.operation[0].name
+        for program in programs.values()
+        for x in program.numbers
+        if x.operation is not None
+    } - KNOWN
+    return f"machine code has no {', '.join(sorted(unknown))}" if unknown else None
+
+
+def value(statistic: Statistic, operands: Operands) -> Array:
+    """The statistic of every row."""
+
+    def near(operands: Operands) -> list[Array]:
+        return [reference.value(statistic, operands)]
+
+    return repaired(*_run(statistic, operands, (False, False), None), near, operands)[0]
+
+
+def push(
+    statistic: Statistic, operands: Operands, known: Array, dots: Sequence[Array], *, moving: Moving
+) -> Array:
+    """Its derivative along the tangents of the moving leaves."""
+    from . import blocked
+
+    return blocked.push(statistic, operands, known, dots, moving=moving)
+
+
+def pull(
+    statistic: Statistic, operands: Operands, known: Array, cotangent: Array, *, moving: Moving
+) -> list[Array]:
+    """The transpose: the cotangents of the moving leaves."""
+    mine = _values(operands)
+    if any(moves and not my for moves, my in zip(moving, mine, strict=True)):
+        # A parameter's cotangent is a sum over the rows.
+        return reference.pull(statistic, operands, known, cotangent, moving=moving)
+
+    def near(operands: Operands, known: Array, cotangent: Array) -> list[Array]:
+        rows = known[:, 0], cotangent[:, 0]
+        return reference.pull(statistic, operands, *rows, moving=moving)
+
+    two = tuple(moves for moves, my in zip(moving, mine, strict=True) if my)
+    (_, *found), stand = _run(statistic, operands, two, cotangent)
+    return repaired(found, stand, near, operands, known[..., None], cotangent[..., None])
+
+
+def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Array]:
+    """The statistic of every row and its derivatives by the values that move, in one pass."""
+
+    def near(operands: Operands) -> list[Array]:
+        return reference.both(statistic, operands, moving=moving)
+
+    two = tuple(m for m, my in zip(moving, _values(operands), strict=True) if my)
+    return repaired(*_run(statistic, operands, two, None), near, operands)
+
+
+def _values(operands: Operands) -> tuple[bool, ...]:
+    """Which leaves are the values of a side."""
+    _, p, q = operands
+    return tuple(x is p.values or x is q.values for x in jax.tree.leaves(operands))
+
+
+def _run(
+    statistic: Statistic,
+    operands: Operands,
+    moving: tuple[bool, ...],
+    cotangent: Array | None,
+) -> tuple[list[Array], Array]:
+    """The value of every row and the slopes of the sides that move, and which rows stand."""
+    # Here, as LLVM takes longer to load than everything else.
+    from . import llvm_call, llvm_kernel
+
+    parameters, p, q = operands
+    batch, size = p.values.shape[:-1], p.values.shape[-1]
+    programs, table = _programs_of(statistic, as_rows(operands)[0], moving)
+    plan = llvm_kernel.Plan(
+        programs,
+        table.shape[-1],
+        [name.removeprefix("terms_") for name in programs if name.startswith("terms_")],
+        moving,
+        rough=statistic is not RENYI and parameters.rough,
+        vanishing=lean.vanishes(statistic, parameters),
+        dtype=p.values.dtype,
+    )
+    rows = [x.values.reshape(-1, size) for x in (p, q)]
+    scale = jnp.ones(1, jnp.float32) if cotangent is None else cotangent.reshape(-1)
+    count = rows[0].shape[0]
+    results = [
+        jax.ShapeDtypeStruct((count,), jnp.float32),
+        jax.ShapeDtypeStruct((count,), jnp.bool_),
+        *(jax.ShapeDtypeStruct((count, size), p.values.dtype) for moves in moving if moves),
+    ]
+    kernel = functools.partial(llvm_kernel.kernel, plan=plan)
+    sizes = [0, 0, *(p.values.dtype.itemsize for _ in results[2:])]
+    found, stand, *slopes = llvm_call.call(
+        llvm_call.module(kernel, 4, sizes), [*rows, table, scale], results
+    )
+    made = [found.reshape(batch), *(x.reshape(p.values.shape) for x in slopes)]
+    return made, stand.reshape(batch)
+
+
+def _forms(statistic: Statistic, parameters: Any) -> dict[str, Any]:
+    return (lean_renyi if statistic is RENYI else lean_sum).forms(parameters)
+
+
+def _programs_of(
+    statistic: Statistic, parameters: Any, moving: tuple[bool, ...]
+) -> tuple[dict[str, elementwise.Program], Array]:
+    """Programs for a statistic, and their table of known numbers, (rows or 1, numbers).
+
+    The parameters are scalars or one number a row, (rows, 1).
+    """
+    leaves, tree = jax.tree.flatten(parameters)
+    traced, known = _traced(statistic, tree)
+    programs = {name: x.only(_places(name, len(x.results), moving)) for name, x in traced.items()}
+    own = [x.ndim > 0 for x in leaves]
+    flat = [x.reshape(-1) if mine else x for x, mine in zip(leaves, own, strict=True)]
+    table = jaxpr_as_fun(known)
+    if not any(own):
+        return programs, table(*flat)[0][None]
+    return programs, jax.vmap(table, [0 if mine else None for mine in own])(*flat)[0]
+
+
+def _places(name: str, count: int, moving: tuple[bool, ...]) -> list[int]:
+    """Which results of a program a kernel needs."""
+    moves = [i for i, each in enumerate(moving) if each]
+    match name.partition("_")[0]:
+        case "weights":
+            return [0, 1, 2, 3] if moves else [0, 1]
+        case "terms":
+            return [0, *(1 + i for i in moves)]
+        case "others":
+            return [2 * i + k for i in moves for k in (0, 1)]
+        case "results":
+            return moves
+        case _:
+            return list(range(count))
+
+
+@functools.lru_cache(maxsize=256)
+def _traced(statistic: Statistic, tree: Any) -> tuple[dict[str, elementwise.Program], Any]:
+    """Programs, and their table of known numbers as a function of parameters that are scalars."""
+    made: dict[str, elementwise.Program] = {}
+
+    def table(*leaves: Array) -> Array:
+        wanted = _wanted(statistic, jax.tree.unflatten(tree, leaves))
+        programs, numbers = elementwise.programs(wanted, leaves, _REWRITES)
+        made.update(programs)
+        return numbers[0]
+
+    scalar = jax.ShapeDtypeStruct((), jnp.float32)
+    with jax.enable_x64(False):
+        known = jax.make_jaxpr(table)(*[scalar] * tree.num_leaves)
+    return made, known
+
+
+def _wanted(statistic: Statistic, parameters: Any) -> dict[str, Any]:
+    """Functions of one outcome or of a row, by name, and the inputs of each."""
+    tree = jax.tree.structure(parameters)
+
+    def sides(numbers: dict[str, Array]) -> tuple[Normalised, Normalised]:
+        def side(name: str) -> Normalised:
+            base, total, log, low = (numbers[f"{n}_{name}"] for n in _SCALE)
+            x = numbers.get(f"x_{name}", base)
+            weight = jnp.exp(x - base)
+            return Normalised(x, weight, Scale(base, total, log, low))
+
+        p, q = (side(name) for name in SIDES)
+        return p, q
+
+    def weights(_, **numbers):
+        found = [jnp.exp(numbers[f"x_{s}"] - numbers[f"base_{s}"]) for s in SIDES]
+        return [*found, *found]  # once for their sums, once for their maxima
+
+    def tops(_, **numbers):
+        return [numbers[f"x_{s}"] for s in SIDES]
+
+    def scale(_, **numbers):
+        found, fine = [], jnp.bool_(True)
+        for side in SIDES:
+            base, total = numbers[f"base_{side}"], numbers[f"total_{side}"]
+            this = Scale(base, total, base, base)
+            fine &= this.fine()
+            some = jnp.where(this.fine(), total, 1)
+            found += num.add_pairs((base, jnp.zeros_like(base)), num.log_pair(some))
+        return [*found, fine]
+
+    def shift(_, **numbers):
+        p, _ = sides(numbers)
+        moved = p.scale.shifted(numbers["error"])
+        return [moved.log_sum, moved.log_sum_low]
+
+    def differ(_, **numbers):
+        return [(numbers["x_p"] != numbers["x_q"]).astype(jnp.float32)]
+
+    wanted: dict[str, Any] = {
+        "weights": (weights, _WIDE | _only("base")),
+        "tops": (tops, _WIDE),
+        "scale": (scale, _only("base", "total")),
+        "shift": (shift, _ROW | {"error": False}),
+        "same": (differ, _WIDE),
+    }
+    for name, form in _forms(statistic, parameters).items():
+        wanted |= _of_form(name, form, tree, sides)
+    return wanted
+
+
+def _only(*names: str) -> dict[str, bool]:
+    return {f"{name}_{side}": False for name in names for side in SIDES}
+
+
+def _of_form(name: str, form: Any, tree: Any, sides: Any) -> dict[str, Any]:
+    """The functions of a form."""
+
+    def parts(leaves: Any, numbers: dict[str, Array]) -> tuple[Any, Any, Any]:
+        return jax.tree.unflatten(tree, leaves), *sides(numbers)
+
+    def terms(leaves, **numbers):
+        given = parts(leaves, numbers)
+        return [form.terms(*given), *form.slopes(*given)]
+
+    def found(leaves, **numbers):
+        return [*form.found(*parts(leaves, numbers), numbers["sum"], numbers["smooth"])]
+
+    def excess(_, **numbers):
+        return [form.excess(*sides(numbers))]
+
+    def factor(leaves, **numbers):
+        return [form.factor(jax.tree.unflatten(tree, leaves), numbers["number"])]
+
+    def others(leaves, **numbers):
+        given = parts(leaves, numbers)
+        return [
+            jnp.where(likeliest(side.weights, side.scale.sum), 0, x)
+            for side, slope in zip(given[1:], form.slopes(*given), strict=True)
+            for x in (slope, side.weights)
+        ]
+
+    def results(leaves, **numbers):
+        given = parts(leaves, numbers)
+        return [
+            numbers["scale"]
+            * side.centred(
+                slope,
+                numbers[f"whole_{s}"],
+                numbers[f"rest_{s}"] / side.scale.sum,
+                numbers[f"others_{s}"],
+            )
+            for s, side, slope in zip(SIDES, given[1:], form.slopes(*given), strict=True)
+        ]
+
+    given = _WIDE | _ROW
+    return {
+        f"terms_{name}": (terms, given),
+        f"found_{name}": (found, _ROW | {"sum": False, "smooth": False}),
+        f"excess_{name}": (excess, given),
+        f"factor_{name}": (factor, {"number": False}),
+        f"others_{name}": (others, given),
+        f"results_{name}": (results, given | _only("whole", "rest", "others") | {"scale": False}),
+    }
