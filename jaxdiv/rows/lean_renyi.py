@@ -48,8 +48,10 @@ class Near(NamedTuple):
         series = _series(a, n, jnp.where(near, ratio, 0))
         near &= self.both
         far = m * self.rate() - (m - n)
-        # Where n is 0 that is infinite for a >= 1.
-        far = jnp.where((n == 0) & (m > 0) & (a >= 1), jnp.inf, far)
+        # Infinite where n is 0, for a >= 1; not right where a mass, but not m^a n^(1 - a), is 0.
+        lost = (n == 0) & (m > 0) & ((a >= 1) | (self.both & ((1 - a) * ratio < 87)))
+        lost |= (m == 0) & (n > 0) & (a < 1) & self.both & (a * ratio > -87)
+        far = jnp.where(lost, jnp.inf, far)
         return jnp.where(near, series, far)
 
     def slopes(self) -> tuple[Array, Array]:

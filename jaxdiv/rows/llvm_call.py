@@ -307,6 +307,7 @@ def _release(module: ir.Module) -> ir.Function:
 # --- compilation -----------------------------------------------------------------------------
 
 _LOCK = threading.Lock()
+_ENGINES: list[Any] = []  # which own the code; a program of XLA's may call it at any time
 
 
 @functools.cache
@@ -332,8 +333,8 @@ def has(feature: str) -> bool:
 
 
 @functools.cache
-def _target(code: str) -> tuple[str, Any]:
-    """The name under which a module's handler is registered; and what keeps it in memory."""
+def _target(code: str) -> str:
+    """The name under which a module's handler is registered."""
     machine = _machine()
     made = binding.parse_assembly(code)
     made.triple, made.data_layout = machine.triple, str(machine.target_data)
@@ -344,10 +345,11 @@ def _target(code: str) -> tuple[str, Any]:
     passes.getModulePassManager().run(made, passes)
     engine = binding.create_mcjit_compiler(made, machine)
     engine.finalize_object()
+    _ENGINES.append(engine)
     name = f"jaxdiv_{hashlib.sha256(code.encode()).hexdigest()[:24]}"
     address = ctypes.c_void_p(engine.get_function_address(_HANDLER))
     jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(address), platform="cpu")
-    return name, engine
+    return name
 
 
 @functools.cache
@@ -373,5 +375,5 @@ def call(
 ) -> Sequence[Array]:
     """What the handler of a module makes of arrays."""
     with _LOCK:
-        name, _ = _target(str(module))
+        name = _target(str(module))
     return jax.ffi.ffi_call(name, list(results))(*arrays)
