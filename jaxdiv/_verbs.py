@@ -14,9 +14,10 @@ axis_name : inside `jax.shard_map`, the mesh axis over which the outcomes are di
     has a part of every row, of equal length. Row statistics merge with collectives of a few
     numbers a row. Labels and indices count all outcomes.
 implementation : "reference", all rows at once by plain operations; "blocked", rows in blocks that
-    stay in a CPU's caches; "mosaic_gpu", kernels that read each logit once, on Hopper GPUs and
-    newer, and the reference for what has none; "mosaic_gpu_interpret", these on a CPU, for tests;
-    "auto", the default: blocks on a CPU from 2**15 numbers on, kernels on such a GPU.
+    stay in a CPU's caches; "llvm", machine code for rows of logits on a CPU, and blocks for what
+    has none; "mosaic_gpu", kernels that read each logit once, on Hopper GPUs and newer, and the
+    reference for what has none; "mosaic_gpu_interpret", these on a CPU, for tests; "auto", the
+    default: on a CPU, from 2**15 numbers on, machine code or blocks, kernels on such a GPU.
     `jaxdiv.implementation_of` says which path a call takes, and why.
 
 Returns the batch shape, float32 or float64. Rows are independent: NaN, a negative probability,

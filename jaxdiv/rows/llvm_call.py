@@ -24,6 +24,7 @@ from .llvm_code import (
     NOTHING,
     POINTER,
     Code,
+    Constants,
     Value,
     declared,
     number,
@@ -52,23 +53,26 @@ _NEXT, _DONE, _OWNERS, _BLOCKS, _EACH, _ROWS, _SIZE, _ARRAYS = range(0, 64, 8)
 
 
 def module(
-    kernel: Callable[[ir.Module], ir.Function], arrays: int, results: Sequence[int]
+    kernel: Callable[[ir.Module], tuple[ir.Function, Constants]],
+    arrays: int,
+    results: Sequence[int],
 ) -> ir.Module:
     """A handler that calls what `kernel` writes, (first, end, size, array...), for blocks of rows.
 
     Arrays, of which the first is (rows, size), are given by where they are, and the size of their
     first axis; results by where they are. Of each result is said how many bytes an outcome has, 0
-    if it is a number a row.
+    if it is a number a row. After them comes where the constants are.
     """
     made = ir.Module("jaxdiv")
-    _handler(made, kernel(made), arrays, results)
+    rows, constants = kernel(made)
+    _handler(made, rows, constants.written(made), arrays, results)
     return made
 
 
 def _handler(
-    module: ir.Module, rows: ir.Function, arrays: int, results: Sequence[int]
+    module: ir.Module, rows: ir.Function, constants: Value, arrays: int, results: Sequence[int]
 ) -> ir.Function:
-    work = _work(module, rows, 2 * arrays + len(results))
+    work = _work(module, rows, 2 * arrays + len(results) + 1)
     task = _task(module, work)
     made = ir.Function(module, ir.FunctionType(POINTER, [POINTER]), _HANDLER)
     (frame,) = made.args
@@ -99,7 +103,7 @@ def _handler(
     with builder.if_then(builder.icmp_signed("!=", stage, number(_EXECUTE, INT))):
         builder.ret(nothing)
 
-    places = _ARRAYS + 8 * (2 * arrays + len(results))
+    places = _ARRAYS + 8 * (2 * arrays + len(results) + 1)
     allocate = declared(module, "malloc", POINTER, [LONG])
     state = builder.call(allocate, [number(places, LONG)])
     given = memory.pointer(frame, _FRAME["args"])
@@ -122,6 +126,8 @@ def _handler(
         if each and sys.platform == "linux":
             length = builder.mul(builder.mul(count, size), number(each, LONG))
             _large_pages(memory, start, length)
+    # In what threads share, so that LLVM does not know them and keeps them out of the code.
+    memory.write(state, place, builder.bitcast(constants, POINTER))
     one = number(1, LONG)
     each = builder.sdiv(number(_BLOCK, LONG), size)
     each = builder.select(builder.icmp_signed("<", each, one), one, each)
@@ -310,19 +316,19 @@ _LOCK = threading.Lock()
 _ENGINES: list[Any] = []  # which own the code; a program of XLA's may call it at any time
 
 
-@functools.cache
 def _machine() -> Any:
+    """A target machine, which an engine will own."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     features = binding.get_host_cpu_features().flatten()
     target = binding.Target.from_default_triple()
+    # With the default model of code, which may lie anywhere: the engine's memory for code and for
+    # constants may be further apart than the small model can reach, and LLVM aborts.
     return target.create_target_machine(
         cpu=binding.get_host_cpu_name(),
         features=features,
         opt=2,
         jit=True,
-        reloc="pic",
-        codemodel="small",
     )
 
 
@@ -356,11 +362,11 @@ def _target(code: str) -> str:
 def refused() -> str | None:
     """Why XLA takes no handler; None if it does."""
 
-    def nothing(made: ir.Module) -> ir.Function:
-        kind = ir.FunctionType(NOTHING, [LONG, LONG, LONG, POINTER, LONG])
+    def nothing(made: ir.Module) -> tuple[ir.Function, Constants]:
+        kind = ir.FunctionType(NOTHING, [LONG, LONG, LONG, POINTER, LONG, POINTER])
         function = ir.Function(made, kind, "jaxdiv_nothing")
         ir.IRBuilder(function.append_basic_block("entry")).ret_void()
-        return function
+        return function, Constants()
 
     try:
         with _LOCK:

@@ -43,11 +43,41 @@ def number(value: float, kind: ir.Type = FLOAT) -> ir.Constant:
     return ir.Constant(kind, float(np.float32(value)) if kind is FLOAT else int(value))
 
 
-class Code:
-    """A function that is being written."""
+class Constants:
+    """Numbers in memory, from which vectors of them are made.
 
-    def __init__(self, builder: ir.IRBuilder):
+    Written into the code they would lie so far from it that every loop loaded the place of each.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[int, int] = {}
+
+    def place(self, x: ir.Constant) -> int:
+        """Where a constant lies, by its bits."""
+        value = x.constant
+        bits = int(np.float32(value).view(np.uint32)) if x.type is FLOAT else int(value) % 2**32
+        return self._places.setdefault(bits, len(self._places))
+
+    def written(self, module: ir.Module) -> Value:
+        """All of them, in a module."""
+        kind = ir.ArrayType(INT, max(1, len(self._places)))
+        made: Any = ir.GlobalVariable(module, kind, "jaxdiv_constants")
+        made.linkage, made.global_constant = "internal", True
+        made.initializer = ir.Constant(kind, [*self._places] or [0])
+        return made
+
+
+class Code:
+    """A function that is being written, and where its constants are."""
+
+    def __init__(
+        self,
+        builder: ir.IRBuilder,
+        constants: Constants | None = None,
+        place: Value | None = None,
+    ):
         self.builder: Any = builder  # whose methods have no types
+        self._constants, self._place = constants, place
 
     # --- values ------------------------------------------------------------------------------
 
@@ -57,10 +87,25 @@ class Code:
             return x
         wide = vector(x.type)
         if isinstance(x, ir.Constant):
-            return ir.Constant(wide, [x.constant] * LANES)
+            bits = np.float32(x.constant).view(np.uint32) if x.type is FLOAT else x.constant
+            if x.type is BOOL or self._constants is None or not bits:
+                return self._literal(x)
+            place = number(self._constants.place(x), LONG)
+            x = self.builder.load(self.builder.gep(self._at(self._place, x.type), [place]))
+            x.set_metadata("invariant.load", self.builder.module.add_metadata([]))
         one = self.builder.insert_element(ir.Constant(wide, ir.Undefined), x, number(0, INT))
         lanes = ir.Constant(vector(INT), [0] * LANES)
         return self.builder.shuffle_vector(one, ir.Constant(wide, ir.Undefined), lanes)
+
+    def _literal(self, x: ir.Constant) -> Value:
+        values: Any = [x.constant] * LANES
+        return ir.Constant(vector(x.type), values)
+
+    def _flip(self, x: Value, name: str, mask: int) -> Value:
+        """An operation on the bits of floating-point numbers."""
+        builder, kind = self.builder, vector(INT)
+        bits = builder.bitcast(x, kind)
+        return builder.bitcast(getattr(builder, name)(bits, self.spread(number(mask, INT))), x.type)
 
     def call(self, name: str, *args: Value) -> Value:
         """An intrinsic of LLVM, of the type of its first argument."""
@@ -152,6 +197,17 @@ class Code:
         known = self.of_row(program, inputs, table)
         return [known[x] for x in program.results]
 
+    def over_lanes(self, program: Program, known: dict[Any, Value]) -> dict[Any, Value]:
+        """The same in all lanes where they meet what differs from outcome to outcome."""
+        known = dict(known)
+        for x in program.numbers:
+            if x.wide and x.operation is not None:
+                shift = x.operation[0].name.startswith("shift")
+                for y in x.operands[: 1 if shift else None]:
+                    if not y.wide:
+                        known[y] = self.spread(known[y])
+        return known
+
     def of_outcomes(
         self, program: Program, known: dict[Any, Value], inputs: Mapping[str, Value]
     ) -> list[Value]:
@@ -173,7 +229,11 @@ class Code:
         primitive, params = x.operation
         operands = [known[y] for y in x.operands]
         if x.wide:
-            operands = list(map(self.spread, operands))
+            # The instruction holds by how much to shift.
+            shift = primitive.name.startswith("shift") and isinstance(operands[1], ir.Constant)
+            last = self._literal(operands[1]) if shift else None
+            operands = [self.spread(y) for y in (operands[:1] if shift else operands)]
+            operands += [last] if shift else []
             kind = vector(kind)
         return self._operation(primitive.name, params, operands, kind)
 
@@ -196,6 +256,9 @@ class Code:
                 return builder.fdiv(*args)
             case "square" if real:
                 return builder.fmul(first, first, flags=_FUSED)
+            case "neg" | "abs" if real and isinstance(first.type, ir.VectorType):
+                flip = ("xor", 0x80000000) if name == "neg" else ("and_", 0x7FFFFFFF)
+                return self._flip(first, *flip)
             case "neg":
                 return builder.fneg(first) if real else builder.neg(first)
             case "abs" | "sqrt" if real:
@@ -251,7 +314,7 @@ class Code:
         if dtype == jnp.bfloat16:
             bits = builder.load(self._at(place, vector(SHORT)), align=2)
             wide = builder.zext(bits, vector(INT))
-            return builder.bitcast(builder.shl(wide, self.spread(number(16, INT))), vector(FLOAT))
+            return builder.bitcast(builder.shl(wide, self._literal(number(16, INT))), vector(FLOAT))
         half = vector(ir.HalfType())
         return builder.fpext(builder.load(self._at(place, half), align=2), vector(FLOAT))
 
@@ -260,13 +323,13 @@ class Code:
         builder = self.builder
         if dtype == jnp.bfloat16:
             bits = builder.bitcast(x, vector(INT))
-            last = builder.lshr(bits, self.spread(number(16, INT)))
+            last = builder.lshr(bits, self._literal(number(16, INT)))
             last = builder.and_(last, self.spread(number(1, INT)))
             # To the nearest, to even between two.
             up = builder.add(builder.add(bits, self.spread(number(0x7FFF, INT))), last)
             quiet = builder.or_(bits, self.spread(number(0x400000, INT)))
             up = builder.select(builder.fcmp_unordered("uno", x, x), quiet, up)
-            x = builder.trunc(builder.lshr(up, self.spread(number(16, INT))), vector(SHORT))
+            x = builder.trunc(builder.lshr(up, self._literal(number(16, INT))), vector(SHORT))
         elif dtype != jnp.float32:
             x = builder.fptrunc(x, vector(ir.HalfType()))
         align = 4 if dtype == jnp.float32 else 2

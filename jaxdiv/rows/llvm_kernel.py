@@ -21,6 +21,7 @@ from .llvm_code import (
     NOTHING,
     POINTER,
     Code,
+    Constants,
     Value,
     declared,
     number,
@@ -53,23 +54,25 @@ class Plan:
         return [name for name, moves in zip(SIDES, self.moving, strict=True) if moves]
 
 
-def kernel(module: ir.Module, plan: Plan) -> ir.Function:
-    """A function of rows first to end of arrays of (rows, size).
+def kernel(module: ir.Module, plan: Plan) -> tuple[ir.Function, Constants]:
+    """A function of rows first to end of arrays of (rows, size), and the constants it reads.
 
     Of p, q, the table and the cotangents, each with the size of its first axis; of the value,
-    whether it stands, and the slopes of the sides that move.
+    whether it stands, and the slopes of the sides that move; and of where the constants are.
     """
-    arrays = [POINTER, LONG] * 4 + [POINTER] * (2 + sum(plan.moving))
+    arrays = [POINTER, LONG] * 4 + [POINTER] * (3 + sum(plan.moving))
     kind = ir.FunctionType(NOTHING, [LONG, LONG, LONG, *arrays])
     function = ir.Function(module, kind, "jaxdiv_rows")
     function.linkage = "internal"
     function.attributes.add("nounwind")
-    code = Code(ir.IRBuilder(function.append_basic_block("entry")))
     first, end, size, p, _, q, _, table, tables, cotangents, count, *results = function.args
+    constants = Constants()
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    code = Code(builder, constants, results.pop())
     with code.count(first, end) as (row, _):
         _Row(code, plan, row, size, (p, q), (table, tables), (cotangents, count), results).write()
-    code.builder.ret_void()
-    return function
+    builder.ret_void()
+    return function, constants
 
 
 class _Row:
@@ -103,8 +106,8 @@ class _Row:
         lanes = number(LANES, LONG)
         self.whole = builder.sdiv(size, lanes)  # vectors that lie within the row
         self.rest = builder.srem(size, lanes)
-        ragged = builder.icmp_signed("!=", self.rest, number(0, LONG))
-        self.vectors = builder.add(self.whole, builder.zext(ragged, LONG))
+        self.ragged = builder.icmp_signed("!=", self.rest, number(0, LONG))
+        self.vectors = builder.add(self.whole, builder.zext(self.ragged, LONG))
         # The last vector of a row, followed by outcomes of probability 0.
         self.last = {name: self._tail(name) for name in SIDES}
         self.last_slopes = {
@@ -126,9 +129,10 @@ class _Row:
         code, builder = self.code, self.code.builder
         place = code.variable(ir.ArrayType(BYTE, LANES * self.bytes))
         place = builder.bitcast(place, POINTER)
-        code.store(code.spread(number(-np.inf)), place, self.plan.dtype)
-        start = code.offset(self.given[name], self.whole, LANES * self.bytes)
-        self._copy(place, start)
+        with builder.if_then(self.ragged):
+            code.store(code.spread(number(-np.inf)), place, self.plan.dtype)
+            start = code.offset(self.given[name], self.whole, LANES * self.bytes)
+            self._copy(place, start)
         return place
 
     def _copy(self, to: Value, start: Value) -> None:
@@ -169,7 +173,7 @@ class _Row:
         """
         code, builder = self.code, self.code.builder
         program = self.plan.programs[name]
-        known = self._row_of(name)
+        known = code.over_lanes(program, self._row_of(name))
         added = len(program.results) - largest
         zero = code.spread(number(0))
         least = [zero] * added + [code.spread(number(-np.inf))] * largest
@@ -336,7 +340,7 @@ class _Row:
                 code.set(place, x)
         given |= {name: code.get(place) for name, place in zip(names, places, strict=True)}
         program = plan.programs[f"results_{form}"]
-        known = self._row_of(f"results_{form}", **given)
+        known = code.over_lanes(program, self._row_of(f"results_{form}", **given))
         with code.count(number(0, LONG), self.vectors) as (i, _):
             found = code.of_outcomes(program, known, self._outcomes(i))
             for side, x in zip(sides, found, strict=True):
@@ -354,8 +358,9 @@ class _Row:
 
     def _finish_tail(self, side: str) -> None:
         code = self.code
-        to = code.offset(self.slopes[side], self.whole, LANES * self.bytes)
-        self._copy(to, code.builder.bitcast(self.last_slopes[side], POINTER))
+        with code.builder.if_then(self.ragged):
+            to = code.offset(self.slopes[side], self.whole, LANES * self.bytes)
+            self._copy(to, code.builder.bitcast(self.last_slopes[side], POINTER))
 
     def _tell(self, value: Value, stands: bool) -> None:
         builder = self.code.builder
