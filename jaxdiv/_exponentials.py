@@ -22,38 +22,88 @@ _EXP += [1.9875691500e-4]
 # (log(1 + f) - f + f^2 / 2) / f^3 for sqrt(1/2) <= 1 + f < sqrt(2) (the same).
 _LOG = [3.3333331174e-1, -2.4999993993e-1, 2.0000714765e-1, -1.6668057665e-1, 1.4249322787e-1]
 _LOG += [-1.2420140846e-1, 1.1676998740e-1, -1.1514610310e-1, 7.0376836292e-2]
+_LOG2, _PER_LOG2 = math.log(2), np.float32(1 / math.log(2))
 _SHIFT = np.float32(1.5 * 2**23)  # added to a number, it leaves the nearest integer in the low bits
 
 
-def _reduced(x: Array, exact: bool = False) -> tuple[Array, Array]:
+def _reduced(x: Array) -> tuple[Array, Array]:
     """r and 2^(n - 1) with x = n log 2 + r, in float32; n is at most 128, and below -125 2^n is 0.
 
-    NaN passes through comparisons, and goes on in r. `exact` is for a compiler to which x + c - c
-    is not x.
+    NaN passes through comparisons, and goes on in r.
     """
     x = jnp.where(x < -87, jnp.full_like(x, -87), x)
     x = jnp.where(x > 89, jnp.full_like(x, 89), x)
-    shifted = x * np.float32(1 / math.log(2)) + _SHIFT
-    bits = lax.bitcast_convert_type(shifted, jnp.int32)
-    # By integers for XLA's, which is one operation more.
-    n = shifted - _SHIFT if exact else (bits - _SHIFT.view(np.int32)).astype(jnp.float32)
+    bits = lax.bitcast_convert_type(x * _PER_LOG2 + _SHIFT, jnp.int32)
+    # By integers: of a number to which another is added and subtracted some compilers make itself.
+    n = (bits - _SHIFT.view(np.int32)).astype(jnp.float32)
+    return _rest(x, n), _power(bits, np.int32(126))
+
+
+def _rest(x: Array, n: Array) -> Array:
     high, low = num.LN2[False]
-    power = lax.bitcast_convert_type((bits << np.int32(23)) + np.int32(126 << 23), jnp.float32)
-    return (x - n * high) - n * low, power
+    return (x - n * high) - n * low
 
 
-def exp_on_cpu(x: Array, exact: bool = False) -> Array:
-    """exp(x), 0 below -87; 0.87 ulp."""
-    r, power = _reduced(x, exact)
+def _power(bits: Array, bias: Array | np.int32) -> Array:
+    """2^(n + bias - 127) by the bits of n + the shift."""
+    return lax.bitcast_convert_type((bits + bias) << np.int32(23), jnp.float32)
+
+
+def _grown(r: Array, power: Array) -> Array:
+    """e^r times twice a power."""
     # Twice e^r is no larger than it may be where 2^n, but not exp(x), is infinite.
     return num.polynomial(r, [2.0, 2.0, *(2 * c for c in _EXP)]) * power
 
 
-def expm1_on_cpu(x: Array, exact: bool = False) -> Array:
-    """exp(x) - 1; 1.4 ulp."""
-    r, power = _reduced(x, exact)
+def _changed(r: Array, power: Array) -> Array:
+    """e^r times twice a power, less 1."""
     rest = r + r * r * num.polynomial(r, _EXP)
     return 2 * (power * rest + (power - 0.5))
+
+
+def _exp_on_cpu(x: Array) -> Array:
+    return _grown(*_reduced(x))
+
+
+def _expm1_on_cpu(x: Array) -> Array:
+    return _changed(*_reduced(x))
+
+
+# What follows is for a compiler to which x + c - c is not x.
+
+
+def _exactly_reduced(x: Array, shift: Array | float) -> tuple[Array, Array]:
+    """r and 2^(n - shift - 1), which is 0 from n - shift = -126 down."""
+    least, most = (shift - 125.51) * _LOG2, (shift + 128.4) * _LOG2
+    x = jnp.where(x < least, least, x)
+    x = jnp.where(x > most, most, x)
+    shifted = x * _PER_LOG2 + _SHIFT
+    bits = lax.bitcast_convert_type(shifted, jnp.int32)
+    bias = 126 - jnp.asarray(shift).astype(jnp.int32)
+    return _rest(x, shifted - _SHIFT), _power(bits, bias)
+
+
+def scaled_exp(x: Array, shift: Array | float = 0.0) -> Array:
+    """exp(x) 2^-shift, 0 where that is below 2^-125; 0.87 ulp, for a whole number below 2^17."""
+    return _grown(*_exactly_reduced(x, shift))
+
+
+def exact_expm1(x: Array) -> Array:
+    """exp(x) - 1; 1.4 ulp."""
+    return _changed(*_exactly_reduced(x, 0.0))
+
+
+def whole_log2(x: Array) -> Array:
+    """The whole number nearest to log2(e^x); 0 where that is not below 2^17, or NaN."""
+    few = jnp.abs(x) < 2.0**16
+    return (jnp.where(few, x, 0) * _PER_LOG2 + _SHIFT) - _SHIFT
+
+
+def log_of_power(shift: Array) -> tuple[Array, Array]:
+    """log(2^shift) as a pair, for a whole number below 2^17."""
+    high, low = num.LN2[False]
+    head, tail = num.two_product(shift, jnp.full_like(shift, high))
+    return num.two_sum(head, tail + shift * low)
 
 
 def log_on_cpu(x: Array) -> Array:
@@ -97,5 +147,5 @@ def _by_platform(
     return primitive
 
 
-exp_p = _by_platform("jaxdiv_exp", exp_on_cpu, jnp.exp)
-expm1_p = _by_platform("jaxdiv_expm1", expm1_on_cpu, expm1_elsewhere)
+exp_p = _by_platform("jaxdiv_exp", _exp_on_cpu, jnp.exp)
+expm1_p = _by_platform("jaxdiv_expm1", _expm1_on_cpu, expm1_elsewhere)

@@ -463,6 +463,20 @@ def test_renyi_of_many_rows_at_any_order_and_distance():
                     assert error[want > 1e-30].max() <= 64 * 2.0**-23, (alpha, base, scale)
 
 
+@both_paths
+def test_renyi_of_masses_whose_geometric_means_are_far_below_the_largest(path):
+    # Each below e^-87 and 0 as an exponential in float32, and all together above e^-80.
+    rng = np.random.default_rng(8)
+    x = np.float32(rng.normal(size=(4, 20000)) - 155.6)
+    a, b = np.zeros_like(x), np.zeros_like(x)
+    a[:, ::2], b[:, 1::2] = x[:, ::2], x[:, 1::2]
+    got = jd.renyi_divergence(jd.Logits(a), jd.Logits(b), 0.5, implementation=path)
+    with jax.enable_x64(True):
+        p, q = (np.float64(z) for z in (a, b))
+        want = jd.renyi_divergence(jd.Logits(p), jd.Logits(q), 0.5, implementation="reference")
+    np.testing.assert_allclose(got, want, rtol=2e-6)
+
+
 @pytest.mark.usefixtures("x64")
 def test_the_best_alpha_moves_with_its_rows_in_blocks_too():
     rng = np.random.default_rng(6)

@@ -5,21 +5,28 @@ That its values and slopes keep the promise is for the tests of all paths.
 
 import concurrent.futures
 import importlib.util
+import json
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 import jaxdiv as jd
 from jaxdiv.rows import llvm_cpu
-from jaxdiv.rows.elementwise import Unsupported
-from jaxdiv.rows.llvm_code import KNOWN, LANES
+from jaxdiv.rows.llvm_code import LANES
 
-pytestmark = pytest.mark.skipif(
-    llvm_cpu.unavailable() is not None, reason=str(llvm_cpu.unavailable())
-)
+pytestmark = [
+    pytest.mark.core,
+    pytest.mark.skipif(llvm_cpu.unavailable() is not None, reason=str(llvm_cpu.unavailable())),
+]
 
 NAMES = [x for x in jd.CATALOGUE if x not in ("f_divergence", "bregman")]
 
@@ -170,15 +177,91 @@ def test_it_lies_within_loops_and_branches():
     assert after < before
 
 
-def test_an_operation_without_code_is_named(monkeypatch):
-    monkeypatch.setattr("jaxdiv.rows.llvm_code.KNOWN", KNOWN - {"div"})
-    x = jax.ShapeDtypeStruct((64, 1024), jnp.float32)
-    found = path("js", x, x, platform="cpu")
-    assert found.name == "blocked"
-    assert "no div" in found.reason
+class Own(jd.KL):
+    """KL and a term of the user's own, which has no series."""
 
-    def refuse(*_):
-        raise Unsupported("its numbers are complex64")
+    extra: ClassVar[Callable[[Any], Any]]
 
-    monkeypatch.setattr(llvm_cpu, "_traced", refuse)
-    assert "complex64" in path("js", x, x, platform="cpu").reason
+    def term(self, pair):
+        return jd.KL().term(pair) + self.extra(pair)
+
+    def apart(self, pair):
+        return None
+
+    def analytic(self):
+        return None
+
+
+def own(function):
+    """A divergence with a term of (pair), which is 0 where p and q are both 0."""
+    made = jd._divergence.declare(type("Own", (Own,), {"extra": staticmethod(function)}))
+    return made()
+
+
+def whole(x):
+    return x.astype(jnp.int32)
+
+
+OWN = {
+    # Too large for an int32, which has a largest number.
+    "to whole numbers": (lambda x: jnp.where(whole(x.p * 1e20) > 0, x.p, 0), "llvm"),
+    "powers": (lambda x: x.p * jnp.cbrt(x.q) ** 3 + x.q**1.5, "llvm"),
+    "maxima": (lambda x: jnp.maximum(x.p, x.q) - jnp.minimum(x.p, x.q), "llvm"),
+    "absolute": (lambda x: jnp.where(jnp.abs(whole(x.q * 1e3)) > 2, x.p, 0), "abs of int32"),
+    "booleans": (lambda x: jnp.where((x.p > 0.02) < (x.q > 0.02), x.p, 0), "lt of bool"),
+    "switch": (lambda x: lax.select_n(whole(x.p) & 1, x.p, x.q), "select_n of int32"),
+    "sines": (lambda x: x.p * jnp.sin(x.q), "sin of float32"),
+    "sorted": (lambda x: jnp.sort(jnp.stack([x.p, x.q]), axis=0)[0], "sort has no form"),
+    "of all outcomes": (lambda x: x.p - jnp.mean(x.p, axis=-1, keepdims=True), "cannot be traced"),
+}
+
+
+@pytest.mark.parametrize("case", OWN)
+def test_terms_of_the_users_own(case):
+    function, served = OWN[case]
+    a, b = rows((64, 1024), apart=1.0)
+    divergence = own(function)
+    found = jd.implementation_of(divergence, jd.Logits(a), jd.Logits(b), platform="cpu")
+    assert found.name == ("llvm" if served == "llvm" else "blocked")
+    assert served == "llvm" or served in found.reason
+    got, want = (
+        jax.jit(lambda a, b, path=path: divergence(jd.Logits(a), jd.Logits(b), implementation=path))
+        for path in ("auto", "reference")
+    )
+    np.testing.assert_allclose(got(a, b), want(a, b), rtol=2e-6)
+
+
+# The first outcomes are unlikely, likelier than a float32 may be beside the rest, or the only ones.
+@pytest.mark.parametrize("lead", [-50, -24, 24, 50, 120, -3000, 3000])
+@pytest.mark.parametrize("name", ["kl", "chi2"])
+def test_first_outcomes_that_are_unlike_the_rest(name, lead):
+    rng = np.random.default_rng(3)
+    a = rng.normal(size=(200, 40)) * 3
+    a[:, :16] = lead + rng.normal(size=(200, 16))
+    b = np.float32(a + 3e-3 * rng.normal(size=a.shape))
+    a = np.float32(a)
+
+    def total(a, b, implementation):
+        f = jd.CATALOGUE[name](jd.Logits(a), jd.Logits(b), implementation=implementation)
+        return f.sum(), f
+
+    both = jax.jit(jax.grad(total, 1, has_aux=True), static_argnums=2)
+    slope, value = both(a, b, "llvm")
+    with jax.enable_x64(True):
+        exact, want = jax.tree.map(np.asarray, both(np.float64(a), np.float64(b), "reference"))
+    assert np.max(np.abs(value - want) / want) <= 16 * 2.0**-23
+    lost = np.linalg.norm(slope - exact, axis=-1)
+    assert np.all(lost <= 2e-6 * np.linalg.norm(exact, axis=-1))
+
+
+@pytest.mark.slow
+def test_processors_that_are_not_here():
+    script = Path(__file__).parent / "llvm_targets.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    calls = json.loads(done.stdout)
+    assert len(calls) == 6
+    # And no function of a mathematical library.
+    system = {"malloc", "free", "memcpy", "memset", "sched_yield", "madvise"}
+    for names in calls.values():
+        assert {x for x in names if not x.startswith("jaxdiv_")} <= system

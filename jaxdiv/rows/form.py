@@ -7,6 +7,8 @@ from jax import Array
 
 from .normalised import Normalised
 
+SIDES = ("p", "q")
+
 
 class Form(NamedTuple):
     """What is summed over a row, and what is made of the sum.

@@ -218,7 +218,9 @@ def _helpers(memory: _Memory, api: Any, context: Any, blocks: Any) -> Value:
     memory.forget(api, memory.call(api, _API["threads"], given))
     most = builder.sub(blocks, number(1, LONG))
     others = builder.sub(code.get(threads), number(1, LONG))
-    return builder.select(builder.icmp_signed("<", most, others), most, others)
+    fewer = builder.select(builder.icmp_signed("<", most, others), most, others)
+    none = number(0, LONG)
+    return builder.select(builder.icmp_signed(">", fewer, none), fewer, none)
 
 
 def _schedule(
@@ -338,18 +340,23 @@ def has(feature: str) -> bool:
     return binding.get_host_cpu_features().get(feature, False)
 
 
-@functools.cache
-def _target(code: str) -> str:
-    """The name under which a module's handler is registered."""
-    machine = _machine()
+def optimised(code: str, machine: Any) -> Any:
+    """A module for a target machine."""
     made = binding.parse_assembly(code)
     made.triple, made.data_layout = machine.triple, str(machine.target_data)
     made.verify()
     options = binding.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = False
+    options.loop_vectorization = options.slp_vectorization = False  # what could be, is
     passes = binding.create_pass_builder(machine, options)
     passes.getModulePassManager().run(made, passes)
-    engine = binding.create_mcjit_compiler(made, machine)
+    return made
+
+
+@functools.cache
+def _target(code: str) -> str:
+    """The name under which a module's handler is registered."""
+    machine = _machine()
+    engine = binding.create_mcjit_compiler(optimised(code, machine), machine)
     engine.finalize_object()
     _ENGINES.append(engine)
     name = f"jaxdiv_{hashlib.sha256(code.encode()).hexdigest()[:24]}"

@@ -23,13 +23,33 @@ _TYPES = {"float32": FLOAT, "int32": INT, "bool": BOOL}
 # Products may be fused with sums, as XLA lets them be on a CPU.
 _FUSED = ("contract",)
 _COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-# The operations that have a form here, of float32 or as it may be of integers.
-KNOWN = {
-    *("add", "sub", "mul", "div", "square", "neg", "abs", "sqrt", "max", "min", "sign", "clamp"),
-    *("select_n", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor"),
-    *("shift_left", "shift_right_logical", "shift_right_arithmetic"),
-    *("bitcast_convert_type", "convert_element_type"),
-}
+# The operations that have code: of all numbers, of float32 alone, and of whole numbers alone.
+_OF_ALL = {"add", "sub", "mul", "neg", "max", "min", "select_n", "eq", "ne", "lt", "le", "gt", "ge"}
+_OF_ALL |= {"bitcast_convert_type", "convert_element_type"}
+_OF_REALS = {"div", "square", "abs", "sqrt", "sign", "clamp"}
+_OF_WHOLE = {"and", "or", "xor", "shift_left", "shift_right_logical", "shift_right_arithmetic"}
+_OF_BITS = {"and", "or", "xor", "eq", "ne"}  # of which booleans may be
+
+
+def missing(x: Any) -> str | None:
+    """The operation that makes a number, with the type it is of, if there is no code for it."""
+    if x.operation is None:
+        return None
+    name, kinds = x.operation[0].name, [str(y.dtype) for y in x.operands]
+    match name, kinds[0]:
+        case "select_n", "bool":
+            return None if len(kinds) == 3 else f"{name} of {len(kinds) - 1} cases"
+        case _, "bool":
+            known = name in _OF_BITS
+        case "select_n", _:
+            known = False
+        case _, "float32":
+            known = name in _OF_ALL | _OF_REALS
+        case _:
+            known = name in _OF_ALL | _OF_WHOLE
+    return None if known else f"{name} of {kinds[0]}"
+
+
 _INTRINSICS = {"abs": "llvm.fabs", "sqrt": "llvm.sqrt"}
 
 
@@ -297,9 +317,15 @@ class Code:
             case "convert_element_type":
                 if first.type == kind:
                     return first
-                return builder.fptosi(first, kind) if real else builder.sitofp(first, kind)
+                return self._whole(first, kind) if real else builder.sitofp(first, kind)
             case _:
                 raise Unsupported(f"{name} has no form on a CPU")
+
+    def _whole(self, x: Value, kind: ir.Type) -> Value:
+        """Without its fraction; the nearest that there is for what is too large, 0 for NaN."""
+        suffix = f"v{LANES}i32.v{LANES}f32" if isinstance(kind, ir.VectorType) else "i32.f32"
+        name = f"llvm.fptosi.sat.{suffix}"
+        return self.builder.call(declared(self.builder.module, name, kind, [x.type]), [x])
 
     def _like(self, value: float, x: Value) -> Value:
         return self.spread(number(value)) if isinstance(x.type, ir.VectorType) else number(value)

@@ -21,26 +21,25 @@ from .. import _exponentials as exponentials
 from .. import _numerics as num
 from . import elementwise, lean, lean_renyi, lean_sum, reference
 from .blocked import as_rows, repaired
+from .form import SIDES
 from .normalised import Normalised, Scale, likeliest
 from .renyi import RENYI
 from .statistic import Moving, Operands, Statistic, widened
 
-SIDES = ("p", "q")
-_SCALE = ("base", "total", "log", "low")
+# What is known of a side's row: exponentials are relative to a power of 2, so that no logit is
+# rounded; their sum; its logarithm, relative to nothing, as a pair.
+SCALE = ("shift", "total", "log", "low")
 _WIDE = {f"x_{side}": True for side in SIDES}
-_ROW = {f"{name}_{side}": False for name in _SCALE for side in SIDES}
-
-
-def _exp(x: Array, **_: Any) -> Array:
-    return exponentials.exp_on_cpu(x, exact=True)
+_MODERATE = 16.0
+_ROW = {f"{name}_{side}": False for name in SCALE for side in SIDES}
 
 
 _REWRITES: dict[str, Callable[..., Array]] = {
-    "exp": _exp,
-    exponentials.exp_p.name: _exp,
-    exponentials.expm1_p.name: lambda x: exponentials.expm1_on_cpu(x, exact=True),
+    "exp": lambda x, **_: exponentials.scaled_exp(x),
+    exponentials.exp_p.name: exponentials.scaled_exp,
+    exponentials.expm1_p.name: exponentials.exact_expm1,
     "log": lambda x, **_: exponentials.log_on_cpu(x),
-    "logistic": lambda x, **_: 1 / (1 + _exp(-x)),
+    "logistic": lambda x, **_: 1 / (1 + exponentials.scaled_exp(-x)),
 }
 
 
@@ -70,17 +69,13 @@ def why_not(statistic: Statistic, operands: Operands) -> str | None:
             return "this processor does not convert float16"
     try:
         programs, _ = _traced(statistic, jax.tree.structure(parameters))
-    except elementwise.Unsupported as reason:
+    except Exception as reason:  # whatever a summand raises that is given one outcome
         return f"the summand cannot be traced into machine code: {reason}"
-    from .llvm_code import KNOWN
+    from .llvm_code import missing
 
-    unknown = {
-        x.operation[0].name
-        for program in programs.values()
-        for x in program.numbers
-        if x.operation is not None
-    } - KNOWN
-    return f"machine code has no {', '.join(sorted(unknown))}" if unknown else None
+    numbers = {x for program in programs.values() for x in program.numbers}
+    unknown = sorted(filter(None, map(missing, numbers)))
+    return f"machine code has no {unknown[0]}" if unknown else None
 
 
 def value(statistic: Statistic, operands: Operands) -> Array:
@@ -233,34 +228,40 @@ def _wanted(statistic: Statistic, parameters: Any) -> dict[str, Any]:
     """Functions of one outcome or of a row, by name, and the inputs of each."""
     tree = jax.tree.structure(parameters)
 
+    weight = exponentials.scaled_exp
+
     def sides(numbers: dict[str, Array]) -> tuple[Normalised, Normalised]:
         def side(name: str) -> Normalised:
-            base, total, log, low = (numbers[f"{n}_{name}"] for n in _SCALE)
-            x = numbers.get(f"x_{name}", base)
-            weight = jnp.exp(x - base)
-            return Normalised(x, weight, Scale(base, total, log, low))
+            shift, total, log, low = (numbers[f"{n}_{name}"] for n in SCALE)
+            x = numbers.get(f"x_{name}", shift)
+            return Normalised(x, weight(x, shift), Scale(shift, total, log, low))
 
         p, q = (side(name) for name in SIDES)
         return p, q
 
     def weights(_, **numbers):
-        found = [jnp.exp(numbers[f"x_{s}"] - numbers[f"base_{s}"]) for s in SIDES]
+        found = [weight(numbers[f"x_{s}"], numbers[f"shift_{s}"]) for s in SIDES]
         return [*found, *found]  # once for their sums, once for their maxima
 
     def tops(_, **numbers):
         return [numbers[f"x_{s}"] for s in SIDES]
 
+    def shifts(_, **numbers):
+        # Sums of exponentials of moderate logits are fine as they are.
+        tops = [numbers[f"top_{s}"] for s in SIDES]
+        return [jnp.where(jnp.abs(x) > _MODERATE, exponentials.whole_log2(x), 0) for x in tops]
+
     def scale(_, **numbers):
         found, fine = [], jnp.bool_(True)
         for side in SIDES:
-            base, total = numbers[f"base_{side}"], numbers[f"total_{side}"]
-            this = Scale(base, total, base, base)
+            shift, total = numbers[f"shift_{side}"], numbers[f"total_{side}"]
+            this = Scale(shift, total, shift, shift)
             fine &= this.fine()
-            some = jnp.where(this.fine(), total, 1)
-            found += num.add_pairs((base, jnp.zeros_like(base)), num.log_pair(some))
+            log = num.log_pair(jnp.where(this.fine(), total, 1))
+            found += num.add_pairs(exponentials.log_of_power(shift), log)
         return [*found, fine]
 
-    def shift(_, **numbers):
+    def centre(_, **numbers):
         p, _ = sides(numbers)
         moved = p.scale.shifted(numbers["error"])
         return [moved.log_sum, moved.log_sum_low]
@@ -269,10 +270,11 @@ def _wanted(statistic: Statistic, parameters: Any) -> dict[str, Any]:
         return [(numbers["x_p"] != numbers["x_q"]).astype(jnp.float32)]
 
     wanted: dict[str, Any] = {
-        "weights": (weights, _WIDE | _only("base")),
+        "weights": (weights, _WIDE | _only("shift")),
         "tops": (tops, _WIDE),
-        "scale": (scale, _only("base", "total")),
-        "shift": (shift, _ROW | {"error": False}),
+        "shifts": (shifts, _only("top")),
+        "scale": (scale, _only("shift", "total")),
+        "centre": (centre, _ROW | {"error": False}),
         "same": (differ, _WIDE),
     }
     for name, form in _forms(statistic, parameters).items():

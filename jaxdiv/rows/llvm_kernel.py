@@ -6,12 +6,13 @@ the sides are nearly equal the error common to all log-ratios is found, and take
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
+from .form import SIDES
 from .llvm_code import (
     BOOL,
     BYTE,
@@ -27,14 +28,11 @@ from .llvm_code import (
     number,
     vector,
 )
+from .llvm_cpu import SCALE
 from .normalised import NEARLY, SMOOTH
-
-SIDES = ("p", "q")
-SCALE = ("base", "total", "log", "low")  # what is known of a side's row
 
 # Vectors that are added up one after another, before what that loses is kept as well.
 _CHUNK = 64
-_STEP = 16.0  # bases are multiples of it, so that logits near the largest lose no digit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,9 +108,7 @@ class _Row:
         self.vectors = builder.add(self.whole, builder.zext(self.ragged, LONG))
         # The last vector of a row, followed by outcomes of probability 0.
         self.last = {name: self._tail(name) for name in SIDES}
-        self.last_slopes = {
-            name: code.variable(ir.ArrayType(BYTE, LANES * self.bytes)) for name in plan.sides()
-        }
+        self.last_slopes = {name: self._buffer() for name in plan.sides()}
         known, rows = table
         width = number(plan.width, LONG)
         own = builder.icmp_signed(">", rows, number(1, LONG))
@@ -127,12 +123,17 @@ class _Row:
 
     def _tail(self, name: str) -> Value:
         code, builder = self.code, self.code.builder
-        place = code.variable(ir.ArrayType(BYTE, LANES * self.bytes))
-        place = builder.bitcast(place, POINTER)
+        place = builder.bitcast(self._buffer(), POINTER)
         with builder.if_then(self.ragged):
             code.store(code.spread(number(-np.inf)), place, self.plan.dtype)
             start = code.offset(self.given[name], self.whole, LANES * self.bytes)
             self._copy(place, start)
+        return place
+
+    def _buffer(self) -> Value:
+        """Room for a vector."""
+        place = self.code.variable(ir.ArrayType(BYTE, LANES * self.bytes))
+        place.align = 64
         return place
 
     def _copy(self, to: Value, start: Value) -> None:
@@ -216,27 +217,20 @@ class _Row:
     # --- what normalises a row ---------------------------------------------------------------
 
     def _normalise(self) -> Value:
-        """The sums of the exponentials, relative to a base; whether they serve."""
+        """The sums of the exponentials, relative to a power of 2; whether they serve."""
         code, builder = self.code, self.code.builder
         outcomes = self._outcomes(number(0, LONG))
-        for side in SIDES:
-            top = code.largest(outcomes[f"x_{side}"])
-            far = builder.fcmp_ordered(">", code.call("llvm.fabs", top), number(_STEP))
-            base = builder.select(far, self._base(top), number(0))
-            code.set(self.known[f"base_{side}"], base)
+        self._shift([code.largest(outcomes[f"x_{side}"]) for side in SIDES])
         fine = code.variable(BOOL, self._scale())
         with builder.if_then(builder.not_(code.get(fine)), likely=False):
-            for side, top in zip(SIDES, self._sums("tops", largest=2), strict=True):
-                code.set(self.known[f"base_{side}"], self._base(top))
+            self._shift(self._sums("tops", largest=2))
             code.set(fine, self._scale())
         return code.get(fine)
 
-    def _base(self, top: Value) -> Value:
-        """The nearest multiple of the step to a number; 0 if that is not finite."""
-        code, builder = self.code, self.code.builder
-        near = code.call("llvm.rint", builder.fmul(top, number(1 / _STEP)))
-        finite = builder.fcmp_ordered("<", code.call("llvm.fabs", top), number(np.inf))
-        return builder.select(finite, builder.fmul(near, number(_STEP)), number(0))
+    def _shift(self, tops: Sequence[Value]) -> None:
+        given = {f"top_{side}": x for side, x in zip(SIDES, tops, strict=True)}
+        for side, x in zip(SIDES, self._numbers("shifts", **given), strict=True):
+            self.code.set(self.known[f"shift_{side}"], x)
 
     def _scale(self) -> Value:
         code = self.code
@@ -254,7 +248,7 @@ class _Row:
     def _centre(self, form: str) -> None:
         """Take off the error common to all log-ratios."""
         (error,) = self._sums(f"excess_{form}")
-        for name, x in zip(("log_p", "low_p"), self._numbers("shift", error=error), strict=True):
+        for name, x in zip(("log_p", "low_p"), self._numbers("centre", error=error), strict=True):
             self.code.set(self.known[name], x)
 
     # --- the row -----------------------------------------------------------------------------
@@ -278,7 +272,7 @@ class _Row:
         builder.position_at_end(same)
         self._tell(number(0), True)
         for name in plan.sides():
-            self._fill(name, lambda _: code.spread(number(0)))
+            self._clear(name)
         builder.branch(end)
         builder.position_at_end(fail)
         self._tell(number(np.nan), False)
@@ -332,7 +326,8 @@ class _Row:
         places = [code.variable(FLOAT, number(0)) for _ in names]
         dominant = ir.Constant(BOOL, 0)
         for side in sides:
-            twice = builder.fmul(number(2), code.get(self.most[side]))
+            # A little more than twice: another loop may round the weight in another way.
+            twice = builder.fmul(number(2.001), code.get(self.most[side]))
             most = builder.fcmp_ordered(">", twice, code.get(self.known[f"total_{side}"]))
             dominant = builder.or_(dominant, most)
         with builder.if_then(dominant, likely=False):
@@ -349,11 +344,11 @@ class _Row:
         for side in sides:
             self._finish_tail(side)
 
-    def _fill(self, side: str, make: Callable[[Value], Value]) -> None:
+    def _clear(self, side: str) -> None:
         code = self.code
         with code.count(number(0, LONG), self.vectors) as (i, _):
             place = self._place(self.slopes[side], self.last_slopes[side], i)
-            code.store(make(i), place, self.plan.dtype)
+            code.store(code.spread(number(0)), place, self.plan.dtype)
         self._finish_tail(side)
 
     def _finish_tail(self, side: str) -> None:

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from . import elementwise
-
-SIDES = ("p", "q")
+from .form import SIDES
 
 # By name, what a kernel evaluates.
 Programs = dict[str, elementwise.Program]
