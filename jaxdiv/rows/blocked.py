@@ -14,7 +14,7 @@ from .statistic import Moving, Operands, Statistic, wide_dtype, widened
 _BLOCK = 2**18  # numbers of each side: with what is computed of them, a few MiB
 # Of rows computed again, which may be few and scattered: 8 of 65536 of 128 outcomes cost 5 ms, and
 # 8 by whole blocks, 3 by blocks of half this size; all of them 32, 26 and 38.
-_AGAIN = 2**17
+AGAIN = 2**17
 
 
 def value(statistic: Statistic, operands: Operands) -> Array:
@@ -138,7 +138,7 @@ def _over_blocks(
         found = lax.fori_loop(0, -(-count // rows), step, empty)
     if quick is not None:
         *found, stand = found
-        few = min(rows, max(1, _AGAIN // max(size, 1)))
+        few = min(rows, max(1, AGAIN // max(size, 1)))
         again = _careful(statistic, whole, *quick, flat, tree, few)
         found = _again(found, stand, again, few)
     return [
@@ -271,11 +271,14 @@ def repaired(
     function: Callable[..., list[Array]],
     operands: Operands,
     *others: Array,
+    least: int = 0,
 ) -> list[Array]:
-    """Results of which some rows don't stand, those computed again, a block of rows at a time."""
+    """Results of which some rows don't stand, those computed again, a block of rows at a time.
+
+    Temporaries are under a hundredth of the rows, but for a block of at least so many numbers.
+    """
     count, size = stand.size, operands[1].values.shape[-1]
-    # Whose temporaries are under a hundredth of the rows.
-    rows = min(count, max(1, min(2 * _BLOCK, count * size // 768) // size))
+    rows = min(count, max(1, max(least, min(2 * _BLOCK, count * size // 768)) // size))
     flat, tree = _as_rows(operands, others)
     whole = [x.reshape(count, *x.shape[stand.ndim :]) for x in found]
 

@@ -330,17 +330,54 @@ class _Builder:
             raise Unsupported(f"{primitive.name} makes numbers of {aval.dtype}")
         boxes = np.empty(aval.shape, object)
         args = [np.broadcast_to(x, aval.shape) for x in args]
-        options = tuple(sorted(params.items()))
         for i in np.ndindex(boxes.shape):
             operands = tuple(x[i] for x in args)
-            boxes[i] = self._new(
-                (primitive, options, tuple(map(id, operands))),
-                dtype=jnp.dtype(aval.dtype),
-                wide=any(x.wide for x in operands),
-                operation=(primitive, params),
-                operands=operands,
-            )
+            chosen = self._twin(*operands, {}) if primitive is lax.select_n_p else None
+            boxes[i] = chosen or self._made_by(primitive, params, operands, aval.dtype)
         return boxes
+
+    def _made_by(
+        self, primitive: Any, params: Any, operands: tuple[_Number, ...], dtype: Any
+    ) -> _Number:
+        return self._new(
+            (primitive, tuple(sorted(params.items())), tuple(map(id, operands))),
+            dtype=jnp.dtype(dtype),
+            wide=any(x.wide for x in operands),
+            operation=(primitive, params),
+            operands=operands,
+        )
+
+    def _twin(self, *numbers: Any) -> _Number | None:
+        """One of two, by what is the same for all outcomes of a row, if both are made alike.
+
+        They are made once, of what is chosen: such as the mass of p or of q, by which is likelier.
+        """
+        which, *pair, known = numbers
+        if which.wide or len(pair) != 2:
+            return None
+        first, second = pair
+        if first is second:
+            return first
+        place = id(first), id(second)
+        if place not in known:
+            known[place] = self._alike(which, first, second, known)
+        return known[place]
+
+    def _alike(self, which: _Number, first: _Number, second: _Number, known: dict) -> Any:
+        made, dtype = (first.operation, second.operation), first.dtype
+        if not (first.wide or second.wide) or made == (None, None):
+            same = dtype == second.dtype
+            chosen = (which, first, second)
+            return self._made_by(lax.select_n_p, {}, chosen, dtype) if same else None
+        if None in made or made[0] != made[1] or len(first.operands) != len(second.operands):
+            return None
+        operands: list[_Number] = []
+        for x, y in zip(first.operands, second.operands, strict=True):
+            if (chosen := self._twin(which, x, y, known)) is None:
+                return None
+            operands.append(chosen)
+        primitive, params = first.operation
+        return self._made_by(primitive, params, tuple(operands), dtype)
 
     def _reduced(self, primitive: Any, x: np.ndarray, axes: Sequence[int]) -> np.ndarray:
         """By halves, which rounds less than one after another."""

@@ -219,9 +219,10 @@ def _close_slopes(
 ) -> tuple[Array, Array]:
     side = _close(alpha, p, q)
     ratio, growth = side.ratio, num.expm1_over_near
-    scaled = factor * side.order * ratio
-    by_m = scaled * side.m * growth((side.order - 1) * ratio)
-    by_n = -scaled * side.n * growth(side.order * ratio)
+    scale = factor * side.order
+    # Alike, so that a kernel finds but one of them for each side.
+    by_m = scale * ratio * side.m * growth((side.order - 1) * ratio)
+    by_n = -scale * ratio * side.n * growth(side.order * ratio)
     return _in_order(alpha, by_m, by_n)
 
 

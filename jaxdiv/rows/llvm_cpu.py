@@ -20,7 +20,7 @@ from jax.extend.core import jaxpr_as_fun
 from .. import _exponentials as exponentials
 from .. import _numerics as num
 from . import elementwise, lean, lean_renyi, lean_sum, reference
-from .blocked import as_rows, repaired
+from .blocked import AGAIN, as_rows, repaired
 from .form import SIDES
 from .normalised import Normalised, Scale, likeliest
 from .renyi import RENYI
@@ -84,7 +84,8 @@ def value(statistic: Statistic, operands: Operands) -> Array:
     def near(operands: Operands) -> list[Array]:
         return [reference.value(statistic, operands)]
 
-    return repaired(*_run(statistic, operands, (False, False), None), near, operands)[0]
+    found = _run(statistic, operands, (False, False), None)
+    return repaired(*found, near, operands, least=AGAIN)[0]
 
 
 def push(
@@ -111,7 +112,8 @@ def pull(
 
     two = tuple(moves for moves, my in zip(moving, mine, strict=True) if my)
     (_, *found), stand = _run(statistic, operands, two, cotangent)
-    return repaired(found, stand, near, operands, known[..., None], cotangent[..., None])
+    others = known[..., None], cotangent[..., None]
+    return repaired(found, stand, near, operands, *others, least=AGAIN)
 
 
 def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Array]:
@@ -121,7 +123,7 @@ def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Ar
         return reference.both(statistic, operands, moving=moving)
 
     two = tuple(m for m, my in zip(moving, _values(operands), strict=True) if my)
-    return repaired(*_run(statistic, operands, two, None), near, operands)
+    return repaired(*_run(statistic, operands, two, None), near, operands, least=AGAIN)
 
 
 def _values(operands: Operands) -> tuple[bool, ...]:

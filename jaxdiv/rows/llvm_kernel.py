@@ -180,13 +180,16 @@ class _Row:
         least = [zero] * added + [code.spread(number(-np.inf))] * largest
         highs = [code.variable(vector(FLOAT), x) for x in least]
         lows = [code.variable(vector(FLOAT), zero) for _ in least]
-        chunk = number(_CHUNK, LONG)
-        chunks = builder.sdiv(builder.add(self.vectors, number(_CHUNK - 1, LONG)), chunk)
-        with code.count(number(0, LONG), chunks) as (c, after):
-            parts = [code.variable(vector(FLOAT), x) for x in least]
-            first = builder.mul(c, chunk)
+        # Where the end may come early the first vector is a chunk of its own.
+        chunk, before = number(_CHUNK, LONG), number(_CHUNK - 1 if until_infinite else 0, LONG)
+        chunks = builder.add(builder.add(self.vectors, before), number(_CHUNK - 1, LONG))
+        with code.count(number(0, LONG), builder.sdiv(chunks, chunk)) as (c, after):
+            first = builder.sub(builder.mul(c, chunk), before)
             end = builder.add(first, chunk)
             end = builder.select(builder.icmp_signed("<", end, self.vectors), end, self.vectors)
+            begun = builder.icmp_signed(">", first, number(0, LONG))
+            first = builder.select(begun, first, number(0, LONG))
+            parts = [code.variable(vector(FLOAT), x) for x in least]
             with code.count(first, end) as (i, _):
                 found = code.of_outcomes(program, known, self._outcomes(i))
                 for k, (part, x) in enumerate(zip(parts, found, strict=True)):
