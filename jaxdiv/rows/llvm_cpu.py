@@ -19,7 +19,7 @@ from jax.extend.core import jaxpr_as_fun
 
 from .. import _exponentials as exponentials
 from .. import _numerics as num
-from . import elementwise, lean, lean_renyi, lean_sum, reference
+from . import blocked, elementwise, lean, lean_renyi, lean_sum, reference
 from .blocked import AGAIN, as_rows, repaired
 from .form import SIDES
 from .normalised import Normalised, Scale, likeliest
@@ -80,20 +80,13 @@ def why_not(statistic: Statistic, operands: Operands) -> str | None:
 
 def value(statistic: Statistic, operands: Operands) -> Array:
     """The statistic of every row."""
-
-    def near(operands: Operands) -> list[Array]:
-        return [reference.value(statistic, operands)]
-
-    found = _run(statistic, operands, (False, False), None)
-    return repaired(*found, near, operands, least=AGAIN)[0]
+    return _found(_Calls(statistic, operands, (False, False)), operands)[0]
 
 
 def push(
     statistic: Statistic, operands: Operands, known: Array, dots: Sequence[Array], *, moving: Moving
 ) -> Array:
     """Its derivative along the tangents of the moving leaves."""
-    from . import blocked
-
     return blocked.push(statistic, operands, known, dots, moving=moving)
 
 
@@ -105,25 +98,51 @@ def pull(
     if any(moves and not my for moves, my in zip(moving, mine, strict=True)):
         # A parameter's cotangent is a sum over the rows.
         return reference.pull(statistic, operands, known, cotangent, moving=moving)
-
-    def near(operands: Operands, known: Array, cotangent: Array) -> list[Array]:
-        rows = known[:, 0], cotangent[:, 0]
-        return reference.pull(statistic, operands, *rows, moving=moving)
-
     two = tuple(moves for moves, my in zip(moving, mine, strict=True) if my)
-    (_, *found), stand = _run(statistic, operands, two, cotangent)
-    others = known[..., None], cotangent[..., None]
-    return repaired(found, stand, near, operands, *others, least=AGAIN)
+    calls = _Calls(statistic, operands, two)
+    _, stand, notes = calls.value()
+    return _slopes(calls, operands, stand, notes, known, cotangent, moving)
 
 
 def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Array]:
-    """The statistic of every row and its derivatives by the values that move, in one pass."""
+    """The statistic of every row and its derivatives by the values that move.
+
+    By two calls, so that XLA drops the second where nobody asks, as in forward mode. It reads the
+    rows once more, and what the first noted of them.
+    """
+    two = tuple(m for m, my in zip(moving, _values(operands), strict=True) if my)
+    calls = _Calls(statistic, operands, two)
+    found, stand, notes = _found(calls, operands)
+    ones = jnp.ones_like(found)
+    return [found, *_slopes(calls, operands, stand, notes, found, ones, moving)]
+
+
+def _found(calls: "_Calls", operands: Operands) -> list[Array]:
+    """The statistic of every row, which of them stood at once, and the notes if sides move."""
 
     def near(operands: Operands) -> list[Array]:
-        return reference.both(statistic, operands, moving=moving)
+        return [reference.value(calls.statistic, operands)]
 
-    two = tuple(m for m, my in zip(moving, _values(operands), strict=True) if my)
-    return repaired(*_run(statistic, operands, two, None), near, operands, least=AGAIN)
+    found, stand, *notes = calls.value()
+    return [*repaired([found], stand, near, operands, least=AGAIN), stand, *notes]
+
+
+def _slopes(
+    calls: "_Calls",
+    operands: Operands,
+    stand: Array,
+    notes: Array,
+    known: Array,
+    cotangent: Array,
+    moving: Moving,
+) -> list[Array]:
+    def near(operands: Operands, known: Array, cotangent: Array) -> list[Array]:
+        rows = known[:, 0], cotangent[:, 0]
+        return reference.pull(calls.statistic, operands, *rows, moving=moving)
+
+    found = calls.slopes(notes, cotangent)
+    others = known[..., None], cotangent[..., None]
+    return repaired(found, stand, near, operands, *others, least=AGAIN)
 
 
 def _values(operands: Operands) -> tuple[bool, ...]:
@@ -132,43 +151,50 @@ def _values(operands: Operands) -> tuple[bool, ...]:
     return tuple(x is p.values or x is q.values for x in jax.tree.leaves(operands))
 
 
-def _run(
-    statistic: Statistic,
-    operands: Operands,
-    moving: tuple[bool, ...],
-    cotangent: Array | None,
-) -> tuple[list[Array], Array]:
-    """The value of every row and the slopes of the sides that move, and which rows stand."""
-    # Here, as LLVM takes longer to load than everything else.
-    from . import llvm_call, llvm_kernel
+class _Calls:
+    """The calls for a statistic of rows, with the sides that move."""
 
-    parameters, p, q = operands
-    batch, size = p.values.shape[:-1], p.values.shape[-1]
-    programs, table = _programs_of(statistic, as_rows(operands)[0], moving)
-    plan = llvm_kernel.Plan(
-        programs,
-        table.shape[-1],
-        [name.removeprefix("terms_") for name in programs if name.startswith("terms_")],
-        moving,
-        rough=statistic is not RENYI and parameters.rough,
-        vanishing=lean.vanishes(statistic, parameters),
-        dtype=p.values.dtype,
-    )
-    rows = [x.values.reshape(-1, size) for x in (p, q)]
-    scale = jnp.ones(1, jnp.float32) if cotangent is None else cotangent.reshape(-1)
-    count = rows[0].shape[0]
-    results = [
-        jax.ShapeDtypeStruct((count,), jnp.float32),
-        jax.ShapeDtypeStruct((count,), jnp.bool_),
-        *(jax.ShapeDtypeStruct((count, size), p.values.dtype) for moves in moving if moves),
-    ]
-    kernel = functools.partial(llvm_kernel.kernel, plan=plan)
-    sizes = [0, 0, *(p.values.dtype.itemsize for _ in results[2:])]
-    found, stand, *slopes = llvm_call.call(
-        llvm_call.module(kernel, 4, sizes), [*rows, table, scale], results
-    )
-    made = [found.reshape(batch), *(x.reshape(p.values.shape) for x in slopes)]
-    return made, stand.reshape(batch)
+    def __init__(self, statistic: Statistic, operands: Operands, moving: tuple[bool, ...]):
+        # Here, as LLVM takes longer to load than everything else.
+        from . import llvm_call, llvm_kernel
+
+        parameters, p, q = operands
+        self.statistic, self._call, self._kernels = statistic, llvm_call, llvm_kernel
+        self._shape, self._dtype = p.values.shape, p.values.dtype
+        programs, table = _programs_of(statistic, as_rows(operands)[0], moving)
+        self._plan = llvm_kernel.Plan(
+            programs,
+            table.shape[-1],
+            [name.removeprefix("terms_") for name in programs if name.startswith("terms_")],
+            moving,
+            rough=statistic is not RENYI and parameters.rough,
+            vanishing=lean.vanishes(statistic, parameters),
+            dtype=self._dtype,
+        )
+        self._arrays = [*(x.values.reshape(-1, self._shape[-1]) for x in (p, q)), table]
+
+    def value(self) -> list[Array]:
+        """The value of every row, which of them are right, and the notes if sides move."""
+        batch, count = self._shape[:-1], self._arrays[0].shape[0]
+        width = len(self._plan.notes())
+        results = [
+            jax.ShapeDtypeStruct((count,), jnp.float32),
+            jax.ShapeDtypeStruct((count,), jnp.bool_),
+            *([jax.ShapeDtypeStruct((count, width), jnp.float32)] if width else []),
+        ]
+        made = functools.partial(self._kernels.value_kernel, plan=self._plan)
+        module = self._call.module(made, 3, [0] * len(results))
+        found, stand, *notes = self._call.call(module, self._arrays, results)
+        return [found.reshape(batch), stand.reshape(batch), *notes]
+
+    def slopes(self, notes: Array, cotangent: Array) -> list[Array]:
+        """The derivatives by the sides that move, of rows that are right."""
+        rows = self._arrays[0].shape
+        results = [jax.ShapeDtypeStruct(rows, self._dtype)] * sum(self._plan.moving)
+        made = functools.partial(self._kernels.slopes_kernel, plan=self._plan)
+        module = self._call.module(made, 5, [self._dtype.itemsize] * len(results))
+        arrays = [*self._arrays, notes, cotangent.reshape(-1)]
+        return [x.reshape(self._shape) for x in self._call.call(module, arrays, results)]
 
 
 def _forms(statistic: Statistic, parameters: Any) -> dict[str, Any]:

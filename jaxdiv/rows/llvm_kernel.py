@@ -6,7 +6,7 @@ the sides are nearly equal the error common to all log-ratios is found, and take
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,19 @@ from .llvm_code import (
 from .llvm_cpu import SCALE
 from .normalised import NEARLY, SMOOTH
 
+KNOWN = [f"{name}_{side}" for name in SCALE for side in SIDES]
+
 # Vectors that are added up one after another, before what that loses is kept as well.
 _CHUNK = 64
 
 
+# What a form tells of a row beside its place in the list.
+_SAME, _NONE = -1.0, -2.0
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a kernel is made of: programs by name, the names of the forms, and what is wanted."""
+    """What kernels are made of: programs by name, the names of the forms, and what is wanted."""
 
     programs: Mapping[str, Any]
     width: int  # numbers of a row of their table
@@ -51,30 +57,50 @@ class Plan:
         """The sides that move."""
         return [name for name, moves in zip(SIDES, self.moving, strict=True) if moves]
 
+    def notes(self) -> list[str]:
+        """What is noted of a row, from which its slopes follow outcome by outcome."""
+        if not any(self.moving):
+            return []
+        sums = [f"{name}_{side}" for side in self.sides() for name in ("whole", "others", "rest")]
+        return ["form", "factor", *KNOWN, *sums]
 
-def kernel(module: ir.Module, plan: Plan) -> tuple[ir.Function, Constants]:
+
+def value_kernel(module: ir.Module, plan: Plan) -> tuple[ir.Function, Constants]:
     """A function of rows first to end of arrays of (rows, size), and the constants it reads.
 
-    Of p, q, the table and the cotangents, each with the size of its first axis; of the value,
-    whether it stands, and the slopes of the sides that move; and of where the constants are.
+    Of p, q and the table, each with the size of its first axis; of the value, whether it stands,
+    and the notes if sides move; and of where the constants are.
     """
-    arrays = [POINTER, LONG] * 4 + [POINTER] * (3 + sum(plan.moving))
-    kind = ir.FunctionType(NOTHING, [LONG, LONG, LONG, *arrays])
-    function = ir.Function(module, kind, "jaxdiv_rows")
+    return _kernel(module, plan, _Value, 3, 3 if any(plan.moving) else 2)
+
+
+def slopes_kernel(module: ir.Module, plan: Plan) -> tuple[ir.Function, Constants]:
+    """The same of p, q, the table, the notes and the cotangents; of the slopes."""
+    return _kernel(module, plan, _Slopes, 5, sum(plan.moving))
+
+
+def _kernel(
+    module: ir.Module, plan: Plan, kind: Any, arrays: int, results: int
+) -> tuple[ir.Function, Constants]:
+    given = [POINTER, LONG] * arrays + [POINTER] * (results + 1)
+    function = ir.Function(
+        module, ir.FunctionType(NOTHING, [LONG, LONG, LONG, *given]), "jaxdiv_rows"
+    )
     function.linkage = "internal"
     function.attributes.add("nounwind")
-    first, end, size, p, _, q, _, table, tables, cotangents, count, *results = function.args
-    constants = Constants()
+    first, end, size, *places, constants = function.args
+    made = Constants()
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    code = Code(builder, constants, results.pop())
+    code = Code(builder, made, constants)
+    inputs = list(zip(places[: 2 * arrays : 2], places[1 : 2 * arrays : 2], strict=True))
     with code.count(first, end) as (row, _):
-        _Row(code, plan, row, size, (p, q), (table, tables), (cotangents, count), results).write()
+        kind(code, plan, row, size, inputs, places[2 * arrays :]).write()
     builder.ret_void()
-    return function, constants
+    return function, made
 
 
 class _Row:
-    """The code for one row."""
+    """The code for one row: passes over it."""
 
     def __init__(
         self,
@@ -82,24 +108,16 @@ class _Row:
         plan: Plan,
         row: Value,
         size: Value,
-        sides: Sequence[Value],
-        table: tuple[Value, Value],
-        cotangents: tuple[Value, Value],
+        inputs: Sequence[tuple[Value, Value]],
         results: Sequence[Value],
     ):
-        self.code, self.plan, self.row = code, plan, row
+        self.code, self.plan, self.row, self.results = code, plan, row, results
         self.bytes = np.dtype(plan.dtype).itemsize
         builder = code.builder
-        start = builder.mul(row, size)
+        self.start = builder.mul(row, size)
         self.given = {
-            name: code.offset(x, start, self.bytes) for name, x in zip(SIDES, sides, strict=True)
-        }
-        value, stands, *slopes = results
-        self.value = code.offset(value, row, 4)
-        self.stands = code.offset(stands, row)
-        self.slopes = {
-            name: code.offset(x, start, self.bytes)
-            for name, x in zip(plan.sides(), slopes, strict=True)
+            name: code.offset(x, self.start, self.bytes)
+            for name, (x, _) in zip(SIDES, inputs[:2], strict=True)
         }
         lanes = number(LANES, LONG)
         self.whole = builder.sdiv(size, lanes)  # vectors that lie within the row
@@ -108,18 +126,16 @@ class _Row:
         self.vectors = builder.add(self.whole, builder.zext(self.ragged, LONG))
         # The last vector of a row, followed by outcomes of probability 0.
         self.last = {name: self._tail(name) for name in SIDES}
-        self.last_slopes = {name: self._buffer() for name in plan.sides()}
-        known, rows = table
-        width = number(plan.width, LONG)
-        own = builder.icmp_signed(">", rows, number(1, LONG))
-        place = builder.mul(builder.select(own, row, number(0, LONG)), width)
-        self.table = builder.bitcast(code.offset(known, place, 4), FLOAT.as_pointer())
-        cotangent, count = cotangents
-        own = builder.icmp_signed(">", count, number(1, LONG))
-        place = code.offset(cotangent, builder.select(own, row, number(0, LONG)), 4)
-        self.cotangent = builder.load(builder.bitcast(place, FLOAT.as_pointer()))
-        self.known = {f"{name}_{side}": code.variable(FLOAT) for name in SCALE for side in SIDES}
-        self.most = {side: code.variable(FLOAT) for side in SIDES}  # of the weights
+        self.table = self._own(*inputs[2], plan.width)
+        self.known = {name: code.variable(FLOAT) for name in KNOWN}
+
+    def _own(self, place: Value, rows: Value, width: int) -> Value:
+        """The numbers of the row in an array of (rows, width); of all rows in one of (1, width)."""
+        builder = self.code.builder
+        many = builder.icmp_signed(">", rows, number(1, LONG))
+        row = builder.select(many, self.row, number(0, LONG))
+        start = builder.mul(row, number(width, LONG))
+        return builder.bitcast(self.code.offset(place, start, 4), FLOAT.as_pointer())
 
     def _tail(self, name: str) -> Value:
         code, builder = self.code, self.code.builder
@@ -141,8 +157,6 @@ class _Row:
         copy = declared(self.code.builder.module, "memcpy", POINTER, [POINTER, POINTER, LONG])
         length = self.code.builder.mul(self.rest, number(self.bytes, LONG))
         self.code.builder.call(copy, [to, start, length])
-
-    # --- passes over the row -----------------------------------------------------------------
 
     def _place(self, start: Value, last: Value, i: Value) -> Value:
         builder = self.code.builder
@@ -217,7 +231,21 @@ class _Row:
             for k, (high, low) in enumerate(zip(highs, lows, strict=True))
         ]
 
-    # --- what normalises a row ---------------------------------------------------------------
+
+class _Value(_Row):
+    """What is found of one row, and whether it is right."""
+
+    def __init__(
+        self,
+        code: Code,
+        plan: Plan,
+        row: Value,
+        size: Value,
+        inputs: Sequence[tuple[Value, Value]],
+        results: Sequence[Value],
+    ):
+        super().__init__(code, plan, row, size, inputs, results)
+        self.most = {side: code.variable(FLOAT) for side in SIDES}  # of the weights
 
     def _normalise(self) -> Value:
         """The sums of the exponentials, relative to a power of 2; whether they serve."""
@@ -254,8 +282,6 @@ class _Row:
         for name, x in zip(("log_p", "low_p"), self._numbers("centre", error=error), strict=True):
             self.code.set(self.known[name], x)
 
-    # --- the row -----------------------------------------------------------------------------
-
     def write(self) -> None:
         """All of it."""
         code, builder, plan = self.code, self.code.builder, self.plan
@@ -272,14 +298,11 @@ class _Row:
         for form, start, further in zip(plan.forms, starts, [*starts[1:], fail], strict=True):
             builder.position_at_end(start)
             self._attempt(form, start, further, same, end)
-        builder.position_at_end(same)
-        self._tell(number(0), True)
-        for name in plan.sides():
-            self._clear(name)
-        builder.branch(end)
-        builder.position_at_end(fail)
-        self._tell(number(np.nan), False)
-        builder.branch(end)
+        for block, value, form in ((same, 0.0, _SAME), (fail, np.nan, _NONE)):
+            builder.position_at_end(block)
+            self._tell(number(value), block is same)
+            self._note({"form": number(form)})
+            builder.branch(end)
         builder.position_at_end(end)
 
     def _attempt(
@@ -298,7 +321,7 @@ class _Row:
         builder.position_at_end(right)
         self._tell(value, True)
         if wholes:
-            self._finish(form, wholes, rest)
+            self._note(self._notes(form, wholes, rest))
         builder.branch(end)
         builder.position_at_end(wrong)
         if not plan.vanishing or form == "apart":
@@ -317,13 +340,9 @@ class _Row:
         code.set(self.smooth, number(NEARLY))
         builder.branch(start)
 
-    def _finish(self, form: str, wholes: Sequence[Value], rest: Value) -> None:
-        """The slopes by logits."""
-        code, builder, plan = self.code, self.code.builder, self.plan
-        sides = plan.sides()
+    def _notes(self, form: str, wholes: Sequence[Value], rest: Value) -> dict[str, Value]:
+        code, builder, sides = self.code, self.code.builder, self.plan.sides()
         (factor,) = self._numbers(f"factor_{form}", number=rest)
-        given = {"scale": builder.fmul(factor, self.cotangent)}
-        given |= {f"whole_{side}": x for side, x in zip(sides, wholes, strict=True)}
         # Of all but the likeliest outcome, where one has most of the mass.
         names = [f"{name}_{side}" for side in sides for name in ("others", "rest")]
         places = [code.variable(FLOAT, number(0)) for _ in names]
@@ -336,34 +355,92 @@ class _Row:
         with builder.if_then(dominant, likely=False):
             for place, x in zip(places, self._sums(f"others_{form}"), strict=True):
                 code.set(place, x)
-        given |= {name: code.get(place) for name, place in zip(names, places, strict=True)}
-        program = plan.programs[f"results_{form}"]
-        known = code.over_lanes(program, self._row_of(f"results_{form}", **given))
-        with code.count(number(0, LONG), self.vectors) as (i, _):
-            found = code.of_outcomes(program, known, self._outcomes(i))
-            for side, x in zip(sides, found, strict=True):
-                place = self._place(self.slopes[side], self.last_slopes[side], i)
-                code.store(x, place, plan.dtype)
-        for side in sides:
-            self._finish_tail(side)
+        noted = {"form": number(self.plan.forms.index(form)), "factor": factor}
+        noted |= {name: code.get(place) for name, place in self.known.items()}
+        noted |= {f"whole_{side}": x for side, x in zip(sides, wholes, strict=True)}
+        return noted | {name: code.get(place) for name, place in zip(names, places, strict=True)}
 
-    def _clear(self, side: str) -> None:
-        code = self.code
-        with code.count(number(0, LONG), self.vectors) as (i, _):
-            place = self._place(self.slopes[side], self.last_slopes[side], i)
-            code.store(code.spread(number(0)), place, self.plan.dtype)
-        self._finish_tail(side)
-
-    def _finish_tail(self, side: str) -> None:
-        code = self.code
-        with code.builder.if_then(self.ragged):
-            to = code.offset(self.slopes[side], self.whole, LANES * self.bytes)
-            self._copy(to, code.builder.bitcast(self.last_slopes[side], POINTER))
+    def _note(self, noted: Mapping[str, Value]) -> None:
+        notes, builder = self.plan.notes(), self.code.builder
+        if notes:
+            place = self._own(self.results[2], number(2, LONG), len(notes))
+            for name, x in noted.items():
+                builder.store(x, builder.gep(place, [number(notes.index(name), LONG)]))
 
     def _tell(self, value: Value, stands: bool) -> None:
         builder = self.code.builder
-        builder.store(value, builder.bitcast(self.value, FLOAT.as_pointer()))
-        builder.store(ir.Constant(BYTE, int(stands)), self.stands)
+        place = self.code.offset(self.results[0], self.row, 4)
+        builder.store(value, builder.bitcast(place, FLOAT.as_pointer()))
+        place = self.code.offset(self.results[1], self.row)
+        builder.store(ir.Constant(BYTE, int(stands)), place)
+
+
+class _Slopes(_Row):
+    """The derivatives by the logits of one row, from what was noted of it."""
+
+    def __init__(
+        self,
+        code: Code,
+        plan: Plan,
+        row: Value,
+        size: Value,
+        inputs: Sequence[tuple[Value, Value]],
+        results: Sequence[Value],
+    ):
+        super().__init__(code, plan, row, size, inputs, results)
+        builder, notes = code.builder, plan.notes()
+        place = self._own(*inputs[3], len(notes))
+        self.noted = {
+            name: builder.load(builder.gep(place, [number(i, LONG)]))
+            for i, name in enumerate(notes)
+        }
+        self.cotangent = builder.load(self._own(*inputs[4], 1))
+        for name, variable in self.known.items():
+            code.set(variable, self.noted[name])
+        self.slopes = {
+            name: code.offset(x, self.start, self.bytes)
+            for name, x in zip(plan.sides(), results, strict=True)
+        }
+        self.last_slopes = {name: self._buffer() for name in plan.sides()}
+
+    def write(self) -> None:
+        """All of it; nothing for a row that is not right."""
+        code, builder, plan = self.code, self.code.builder, self.plan
+        end = builder.append_basic_block("end")
+        for i, form in enumerate(plan.forms):
+            taken, further = (builder.append_basic_block(x) for x in ("taken", "further"))
+            mine = builder.fcmp_ordered("==", self.noted["form"], number(i))
+            builder.cbranch(mine, taken, further)
+            builder.position_at_end(taken)
+            self._fill(form)
+            builder.branch(end)
+            builder.position_at_end(further)
+        same = builder.fcmp_ordered("==", self.noted["form"], number(_SAME))
+        with builder.if_then(same):
+            zero = code.spread(number(0))
+            self._each(lambda _: [zero] * len(self.slopes))
+        builder.branch(end)
+        builder.position_at_end(end)
+
+    def _fill(self, form: str) -> None:
+        code, name = self.code, f"results_{form}"
+        given = {k: v for k, v in self.noted.items() if k not in self.known}
+        given["scale"] = code.builder.fmul(given.pop("factor"), self.cotangent)
+        program = self.plan.programs[name]
+        known = code.over_lanes(program, self._row_of(name, **given))
+        self._each(lambda i: code.of_outcomes(program, known, self._outcomes(i)))
+
+    def _each(self, made: Callable[[Value], list[Value]]) -> None:
+        """The slopes by the outcomes of each vector, put where they belong."""
+        code, builder = self.code, self.code.builder
+        with code.count(number(0, LONG), self.vectors) as (i, _):
+            for side, x in zip(self.slopes, made(i), strict=True):
+                place = self._place(self.slopes[side], self.last_slopes[side], i)
+                code.store(x, place, self.plan.dtype)
+        with builder.if_then(self.ragged):
+            for side, start in self.slopes.items():
+                to = code.offset(start, self.whole, LANES * self.bytes)
+                self._copy(to, builder.bitcast(self.last_slopes[side], POINTER))
 
 
 def _two_sum(code: Code, a: Value, b: Value) -> tuple[Value, Value]:
