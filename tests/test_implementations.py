@@ -39,6 +39,18 @@ def enough(x):
 both_paths = pytest.mark.parametrize("path", ["blocked", "llvm"])
 
 
+def on_both_paths(names, quick):
+    """Names and paths, of which the rest is slow; blocks serve where there is no machine code."""
+    return pytest.mark.parametrize(
+        ("name", "path"),
+        [
+            pytest.param(name, path, marks=() if name in few else pytest.mark.slow)
+            for path, few in (("llvm", set(quick)), ("blocked", {"kl"} & set(quick)))
+            for name in names
+        ],
+    )
+
+
 def of_a_row(name, path):
     """A jitted function of one row of logits, so that every row chooses its own branch."""
     entry = jd.CATALOGUE[name]
@@ -54,8 +66,7 @@ def gradients(name, implementation):
     return jax.jit(jax.grad(total, (0, 1)))
 
 
-@both_paths
-@pytest.mark.parametrize("name", every(NAMES, QUICK))
+@on_both_paths(NAMES, QUICK)
 def test_rows_near_and_far(name, path):
     a, b = (np.float32(x) for x in logit_rows(200))
     f = of_a_row(name, path)
@@ -66,8 +77,7 @@ def test_rows_near_and_far(name, path):
             assert ulp_error(value, want, "float32") <= promised(name, distance), (distance, want)
 
 
-@both_paths
-@pytest.mark.parametrize("name", every(NAMES, {"kl", "total_variation"}))
+@on_both_paths(NAMES, {"kl", "total_variation"})
 def test_edges(name, path):
     f, slopes = of_a_row(name, path), gradients(name, path)
     of_reference = gradients(name, "reference")
@@ -86,8 +96,7 @@ def test_edges(name, path):
 SMOOTH = ["kl", "reverse_kl", "js", "squared_hellinger", "chi2", "le_cam"]
 
 
-@both_paths
-@pytest.mark.parametrize("name", every(SMOOTH, ["kl", "js"]))
+@on_both_paths(SMOOTH, ["kl", "js"])
 def test_gradients_near_and_far(name, path):
     a, b = (np.float32(x) for x in logit_rows(60, scales=[s for s in SCALES if s <= 3]))
     verb, f = jd.CATALOGUE[name].verb.__name__, gradients(name, path)
@@ -412,8 +421,7 @@ def rows_of_every_kind(size=64):
     return np.float32(a[:-100]), np.float32(b[:-100])
 
 
-@both_paths
-@pytest.mark.parametrize("name", every(NAMES, {"kl", "js", "renyi_half"}))
+@on_both_paths(NAMES, {"kl", "js", "renyi_half"})
 def test_blocks_with_rows_of_every_kind(name, path):
     a, b = rows_of_every_kind()
     entry = jd.CATALOGUE[name]
