@@ -20,13 +20,20 @@ import pytest
 from jax import lax
 
 import jaxdiv as jd
-from jaxdiv.rows import llvm_cpu
+from jaxdiv.rows import dispatch, llvm_cpu
 from jaxdiv.rows.llvm_code import LANES
 
 pytestmark = [
     pytest.mark.core,
     pytest.mark.skipif(llvm_cpu.unavailable() is not None, reason=str(llvm_cpu.unavailable())),
 ]
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    """Whatever there are: of many cores, half would have no row of some tests."""
+    monkeypatch.setattr(dispatch.os, "cpu_count", lambda: 2)
+
 
 NAMES = [x for x in jd.CATALOGUE if x not in ("f_divergence", "bregman")]
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from . import lean, reference
-from .statistic import Moving, Operands, Statistic, wide_dtype, widened
+from .statistic import Moving, Operands, Statistic, sides_of, wide_dtype, widened
 
 _BLOCK = 2**18  # numbers of each side: with what is computed of them, a few MiB
 # Of rows computed again, which may be few and scattered: 8 of 65536 of 128 outcomes cost 5 ms, and
@@ -46,11 +46,10 @@ def pull(
     statistic: Statistic, operands: Operands, known: Array, cotangent: Array, *, moving: Moving
 ) -> list[Array]:
     """The transpose: the cotangents of the moving leaves."""
-    sides = _values(operands)
-    if any(moves and not mine for moves, mine in zip(moving, sides, strict=True)):
+    two, others = sides_of(operands, moving)
+    if others:
         # A parameter's cotangent is a sum over the rows.
         return reference.pull(statistic, operands, known, cotangent, moving=moving)
-    two = tuple(moves for moves, mine in zip(moving, sides, strict=True) if mine)
 
     def whole(operands: Operands, known: Array, cotangent: Array) -> list[Array]:
         rows = known[:, 0], cotangent[:, 0]
@@ -59,15 +58,15 @@ def pull(
     def quick(_: Array, found: list[Array], __: Array, cotangent: Array) -> list[Array]:
         return [(x * cotangent).astype(operands[1].values.dtype) for x in found]
 
-    others = [known[..., None], cotangent[..., None]]
+    given = [known[..., None], cotangent[..., None]]
     kinds = ["values"] * sum(two)
     fast = (quick, two) if _serves(statistic, operands) else None
-    return _over_blocks(statistic, whole, fast, operands, others, kinds)
+    return _over_blocks(statistic, whole, fast, operands, given, kinds)
 
 
 def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Array]:
     """The statistic of every row and its derivatives by the values that move, in one pass."""
-    two = tuple(m for m, mine in zip(moving, _values(operands), strict=True) if mine)
+    two, _ = sides_of(operands, moving)
 
     def whole(operands: Operands) -> list[Array]:
         return reference.both(statistic, operands, moving=moving)
@@ -82,12 +81,6 @@ def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Ar
 
 def _serves(statistic: Statistic, operands: Operands) -> bool:
     return lean.serves(statistic, widened(operands))
-
-
-def _values(operands: Operands) -> tuple[bool, ...]:
-    """Which leaves are the values of a side."""
-    _, p, q = operands
-    return tuple(x is p.values or x is q.values for x in jax.tree.leaves(operands))
 
 
 def _over_blocks(

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from . import blocked, lean, reference
-from .statistic import Moving, Operands, Statistic
+from .statistic import Moving, Operands, Statistic, sides_of
 
 # Numbers in each side from which blocks are faster than the whole at once.
 _FEW = 2**15
@@ -124,9 +124,8 @@ def together(implementation: str, statistic: Statistic, operands: Operands, movi
         return False
     values = operands[1].values
     many = values.size > _FEW or (asked and values.size > 0)
-    rows = [x is operands[1].values or x is operands[2].values for x in jax.tree.leaves(operands)]
-    alone = all(mine or not moves for mine, moves in zip(rows, moving, strict=True))
-    return many and alone and lean.serves(statistic, operands)
+    _, others = sides_of(operands, moving)
+    return many and not others and lean.serves(statistic, operands)
 
 
 def plain(implementation: str, operands: Operands) -> bool:

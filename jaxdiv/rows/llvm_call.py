@@ -378,7 +378,7 @@ def refused() -> str | None:
     try:
         with _LOCK:
             _target(str(module(nothing, 1, [])))
-    except Exception as error:  # of LLVM, or of XLA: other versions than this was written for
+    except (RuntimeError, ValueError, AttributeError) as error:  # of other versions of LLVM or XLA
         return f"{type(error).__name__}: {error}"
     return None
 

@@ -24,7 +24,7 @@ from .blocked import AGAIN, as_rows, repaired
 from .form import SIDES
 from .normalised import Normalised, Scale, likeliest
 from .renyi import RENYI
-from .statistic import Moving, Operands, Statistic, widened
+from .statistic import Moving, Operands, Statistic, sides_of, widened
 
 # What is known of a side's row: exponentials are relative to a power of 2, so that no logit is
 # rounded; their sum; its logarithm, relative to nothing, as a pair.
@@ -50,8 +50,10 @@ def unavailable() -> str | None:
         return f"it has no code for {sys.platform}"
     if importlib.util.find_spec("llvmlite") is None:
         return "llvmlite is not installed"
-    from . import llvm_call
-
+    try:
+        from . import llvm_call
+    except (ImportError, OSError) as error:
+        return f"llvmlite does not load: {error}"
     return llvm_call.refused()
 
 
@@ -94,11 +96,10 @@ def pull(
     statistic: Statistic, operands: Operands, known: Array, cotangent: Array, *, moving: Moving
 ) -> list[Array]:
     """The transpose: the cotangents of the moving leaves."""
-    mine = _values(operands)
-    if any(moves and not my for moves, my in zip(moving, mine, strict=True)):
+    two, others = sides_of(operands, moving)
+    if others:
         # A parameter's cotangent is a sum over the rows.
         return reference.pull(statistic, operands, known, cotangent, moving=moving)
-    two = tuple(moves for moves, my in zip(moving, mine, strict=True) if my)
     calls = _Calls(statistic, operands, two)
     _, stand, notes = calls.value()
     return _slopes(calls, operands, stand, notes, known, cotangent, moving)
@@ -110,7 +111,7 @@ def both(statistic: Statistic, operands: Operands, *, moving: Moving) -> list[Ar
     By two calls, so that XLA drops the second where nobody asks, as in forward mode. It reads the
     rows once more, and what the first noted of them.
     """
-    two = tuple(m for m, my in zip(moving, _values(operands), strict=True) if my)
+    two, _ = sides_of(operands, moving)
     calls = _Calls(statistic, operands, two)
     found, stand, notes = _found(calls, operands)
     ones = jnp.ones_like(found)
@@ -143,12 +144,6 @@ def _slopes(
     found = calls.slopes(notes, cotangent)
     others = known[..., None], cotangent[..., None]
     return repaired(found, stand, near, operands, *others, least=AGAIN)
-
-
-def _values(operands: Operands) -> tuple[bool, ...]:
-    """Which leaves are the values of a side."""
-    _, p, q = operands
-    return tuple(x is p.values or x is q.values for x in jax.tree.leaves(operands))
 
 
 class _Calls:

@@ -111,7 +111,8 @@ class _Row:
         inputs: Sequence[tuple[Value, Value]],
         results: Sequence[Value],
     ):
-        self.code, self.plan, self.row, self.results = code, plan, row, results
+        self.code, self.plan, self.row = code, plan, row
+        self.inputs, self.results = inputs, results
         self.bytes = np.dtype(plan.dtype).itemsize
         builder = code.builder
         self.start = builder.mul(row, size)
@@ -195,10 +196,10 @@ class _Row:
         highs = [code.variable(vector(FLOAT), x) for x in least]
         lows = [code.variable(vector(FLOAT), zero) for _ in least]
         # Where the end may come early the first vector is a chunk of its own.
-        chunk, before = number(_CHUNK, LONG), number(_CHUNK - 1 if until_infinite else 0, LONG)
-        chunks = builder.add(builder.add(self.vectors, before), number(_CHUNK - 1, LONG))
+        chunk, short = number(_CHUNK, LONG), number(_CHUNK - 1 if until_infinite else 0, LONG)
+        chunks = builder.add(builder.add(self.vectors, short), number(_CHUNK - 1, LONG))
         with code.count(number(0, LONG), builder.sdiv(chunks, chunk)) as (c, after):
-            first = builder.sub(builder.mul(c, chunk), before)
+            first = builder.sub(builder.mul(c, chunk), short)
             end = builder.add(first, chunk)
             end = builder.select(builder.icmp_signed("<", end, self.vectors), end, self.vectors)
             begun = builder.icmp_signed(">", first, number(0, LONG))
@@ -234,18 +235,6 @@ class _Row:
 
 class _Value(_Row):
     """What is found of one row, and whether it is right."""
-
-    def __init__(
-        self,
-        code: Code,
-        plan: Plan,
-        row: Value,
-        size: Value,
-        inputs: Sequence[tuple[Value, Value]],
-        results: Sequence[Value],
-    ):
-        super().__init__(code, plan, row, size, inputs, results)
-        self.most = {side: code.variable(FLOAT) for side in SIDES}  # of the weights
 
     def _normalise(self) -> Value:
         """The sums of the exponentials, relative to a power of 2; whether they serve."""
@@ -287,6 +276,7 @@ class _Value(_Row):
         code, builder, plan = self.code, self.code.builder, self.plan
         fail, same, end = (builder.append_basic_block(x) for x in ("fail", "same", "end"))
         starts = [builder.append_basic_block(f"try_{form}") for form in plan.forms]
+        self.most = {side: code.variable(FLOAT) for side in SIDES}  # of the weights
         fine = self._normalise()
         self.smooth = code.variable(FLOAT, number(SMOOTH))
         first = builder.append_basic_block("first")
@@ -378,34 +368,23 @@ class _Value(_Row):
 class _Slopes(_Row):
     """The derivatives by the logits of one row, from what was noted of it."""
 
-    def __init__(
-        self,
-        code: Code,
-        plan: Plan,
-        row: Value,
-        size: Value,
-        inputs: Sequence[tuple[Value, Value]],
-        results: Sequence[Value],
-    ):
-        super().__init__(code, plan, row, size, inputs, results)
-        builder, notes = code.builder, plan.notes()
-        place = self._own(*inputs[3], len(notes))
+    def write(self) -> None:
+        """All of it; nothing for a row that is not right."""
+        code, builder, plan = self.code, self.code.builder, self.plan
+        notes = plan.notes()
+        place = self._own(*self.inputs[3], len(notes))
         self.noted = {
             name: builder.load(builder.gep(place, [number(i, LONG)]))
             for i, name in enumerate(notes)
         }
-        self.cotangent = builder.load(self._own(*inputs[4], 1))
+        self.cotangent = builder.load(self._own(*self.inputs[4], 1))
         for name, variable in self.known.items():
             code.set(variable, self.noted[name])
         self.slopes = {
             name: code.offset(x, self.start, self.bytes)
-            for name, x in zip(plan.sides(), results, strict=True)
+            for name, x in zip(plan.sides(), self.results, strict=True)
         }
         self.last_slopes = {name: self._buffer() for name in plan.sides()}
-
-    def write(self) -> None:
-        """All of it; nothing for a row that is not right."""
-        code, builder, plan = self.code, self.code.builder, self.plan
         end = builder.append_basic_block("end")
         for i, form in enumerate(plan.forms):
             taken, further = (builder.append_basic_block(x) for x in ("taken", "further"))

@@ -20,7 +20,7 @@ from .blocked import as_rows
 from .pair import Side
 from .renyi import RENYI
 from .rule import SUM
-from .statistic import Moving, Operands, Statistic
+from .statistic import Moving, Operands, Statistic, sides_of
 
 Plan = mosaic_cluster.Plan | mosaic_tile.Plan
 
@@ -103,11 +103,10 @@ def pull(
 ) -> list[Array]:
     """The transpose: the cotangents of the moving leaves."""
     _, p, q = operands
-    mine = [x is p.values or x is q.values for x in jax.tree.leaves(operands)]
-    if any(moves and not my for moves, my in zip(moving, mine, strict=True)):
+    two, others = sides_of(operands, moving)
+    if others:
         # A parameter's cotangent is a sum over the rows.
         return reference.pull(statistic, operands, known, cotangent, moving=moving)
-    two = tuple(moves for moves, my in zip(moving, mine, strict=True) if my)
     made = _plan(mosaic_logits.summed(statistic, operands))
     assert not isinstance(made, str)
     if _of_logits(p, q):

@@ -58,3 +58,11 @@ def tangents_of(operands: Operands, moving: Moving, dots: Any) -> tuple[Any, Any
         else:
             found.append(None)
     return tuple(found)
+
+
+def sides_of(operands: Operands, moving: Moving) -> tuple[tuple[bool, ...], bool]:
+    """Which sides' values move, and whether something else does."""
+    _, p, q = operands
+    leaves = zip(jax.tree.leaves(operands), moving, strict=True)
+    both = [(x is p.values or x is q.values, moves) for x, moves in leaves]
+    return tuple(moves for mine, moves in both if mine), any(m for mine, m in both if not mine)
