@@ -262,6 +262,14 @@ class Separable(Divergence):
         """
         return None
 
+    def power(self) -> tuple[Scalar, float, bool] | None:
+        """(a, c, False) if it is c times the alpha-divergence of order a; True if of q and p.
+
+        Rows of similar distributions take one pass then: see `rows.once`. The order is a float
+        if it is known.
+        """
+        return None
+
     def totals(self, value: Array) -> tuple[Array | float | None, Array | float | None]:
         """The sums of p d_p and of q d_q, where they follow from the sum of d; else None.
 
@@ -437,6 +445,10 @@ class Reverse(Separable):
     def analytic(self) -> "Separable | None":
         known = self.divergence.analytic()
         return None if known is None else Reverse(known)
+
+    def power(self) -> tuple[Scalar, float, bool] | None:
+        found = self.divergence.power()
+        return None if found is None else (found[0], found[1], not found[2])
 
     def totals(self, value: Array) -> tuple[Array | float | None, Array | float | None]:
         by_q, by_p = self.divergence.totals(value)

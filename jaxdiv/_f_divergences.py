@@ -70,6 +70,9 @@ class KL(Homogeneous):
     def analytic(self) -> "KL":
         return self
 
+    def power(self) -> tuple[float, float, bool]:
+        return 1.0, 1.0, False
+
     def limits(self) -> tuple[Limit, Limit]:
         # t f(1/t) = t - 1 - log t, whose log-derivative t - 1 tends to -1.
         return Limit(1.0, -_INF, 0.0), Limit(_INF, -_INF, -1.0)
@@ -304,6 +307,9 @@ class SquaredHellinger(Homogeneous):
     def analytic(self) -> "SquaredHellinger":
         return self
 
+    def power(self) -> tuple[float, float, bool]:
+        return 0.5, 0.25, False
+
     def limits(self) -> tuple[Limit, Limit]:
         return Limit(0.5, -_INF, 0.0), Limit(0.5, -_INF, 0.0)
 
@@ -352,6 +358,9 @@ class Chi2(Homogeneous):
 
     def analytic(self) -> "Chi2":
         return self
+
+    def power(self) -> tuple[float, float, bool]:
+        return 2.0, 2.0, False
 
     def limits(self) -> tuple[Limit, Limit]:
         return Limit(1.0, -2.0, 0.0), STEEP
@@ -461,6 +470,9 @@ class Alpha(Homogeneous):
         whole = pair.affinity(alpha)
         by_p = _power_slope(whole, pair.p, alpha - 1, ratio)
         return by_p, _power_slope(whole, pair.q, -alpha, -ratio)
+
+    def power(self) -> tuple[Scalar, float, bool]:
+        return self.alpha, 1.0, False
 
     def limits(self) -> tuple[Limit, Limit]:
         alpha = jnp.asarray(self.alpha)

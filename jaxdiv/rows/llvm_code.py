@@ -184,8 +184,8 @@ class Code:
         self.builder.store(value, place)
 
     @contextlib.contextmanager
-    def count(self, first: Value, end: Value) -> Iterator[tuple[Value, ir.Block]]:
-        """A loop over first <= i < end; yields i and the block after the loop."""
+    def count(self, first: Value, end: Value) -> Iterator[Value]:
+        """A loop over first <= i < end; yields i."""
         builder = self.builder
         head, body, after = (builder.append_basic_block(x) for x in ("head", "body", "after"))
         before = builder.block
@@ -195,7 +195,7 @@ class Code:
         i.add_incoming(first, before)
         builder.cbranch(builder.icmp_signed("<", i, end), body, after)
         builder.position_at_end(body)
-        yield i, after
+        yield i
         i.add_incoming(builder.add(i, number(1, LONG)), builder.block)
         builder.branch(head)
         builder.position_at_end(after)

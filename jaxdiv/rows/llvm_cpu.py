@@ -23,6 +23,7 @@ from . import blocked, elementwise, lean, lean_renyi, lean_sum, reference
 from .blocked import AGAIN, as_rows, repaired
 from .form import SIDES
 from .normalised import Normalised, Scale, likeliest
+from .once import OF_SLOPES, Once, once_of
 from .renyi import RENYI
 from .statistic import Moving, Operands, Statistic, sides_of, widened
 
@@ -157,6 +158,7 @@ class _Calls:
         self.statistic, self._call, self._kernels = statistic, llvm_call, llvm_kernel
         self._shape, self._dtype = p.values.shape, p.values.dtype
         programs, table = _programs_of(statistic, as_rows(operands)[0], moving)
+        once = _once(statistic, parameters)
         self._plan = llvm_kernel.Plan(
             programs,
             table.shape[-1],
@@ -164,6 +166,7 @@ class _Calls:
             moving,
             rough=statistic is not RENYI and parameters.rough,
             vanishing=lean.vanishes(statistic, parameters),
+            once=once.sums() if once else (),
             dtype=self._dtype,
         )
         self._arrays = [*(x.values.reshape(-1, self._shape[-1]) for x in (p, q)), table]
@@ -171,7 +174,7 @@ class _Calls:
     def value(self) -> list[Array]:
         """The value of every row, which of them are right, and the notes if sides move."""
         batch, count = self._shape[:-1], self._arrays[0].shape[0]
-        width = len(self._plan.notes())
+        width = self._plan.noted()
         results = [
             jax.ShapeDtypeStruct((count,), jnp.float32),
             jax.ShapeDtypeStruct((count,), jnp.bool_),
@@ -226,6 +229,8 @@ def _places(name: str, count: int, moving: tuple[bool, ...]) -> list[int]:
             return [2 * i + k for i in moves for k in (0, 1)]
         case "results":
             return moves
+        case "once" if not moves:
+            return [*range(count - 1 - len(OF_SLOPES)), count - 1]
         case _:
             return list(range(count))
 
@@ -300,9 +305,63 @@ def _wanted(statistic: Statistic, parameters: Any) -> dict[str, Any]:
         "centre": (centre, _ROW | {"error": False}),
         "same": (differ, _WIDE),
     }
+    once = _at_once(statistic, parameters, tree)
     for name, form in _forms(statistic, parameters).items():
-        wanted |= _of_form(name, form, tree, sides)
-    return wanted
+        if name != "close" or not once:  # which serves the same rows
+            wanted |= _of_form(name, form, tree, sides)
+    return wanted | once
+
+
+def _once(statistic: Statistic, parameters: Any) -> Once | None:
+    return Once(parameters) if statistic is RENYI else once_of(parameters)
+
+
+def _at_once(statistic: Statistic, parameters: Any, tree: Any) -> dict[str, Any]:
+    """The functions of rows that are similar: see `once`."""
+    this = _once(statistic, parameters)
+    if this is None:
+        return {}
+    side, other = reversed(SIDES) if this.swapped else SIDES
+    guess = "guess", "guess_low"
+
+    def of(leaves: Any) -> Once:
+        made = _once(statistic, jax.tree.unflatten(tree, leaves))
+        assert made is not None
+        return made
+
+    def row(numbers: dict[str, Array], *names: str) -> list[Array]:
+        return [numbers[x] for x in (f"x_{side}", f"x_{other}", f"shift_{side}", *names)]
+
+    def gaps(_, **numbers):
+        gap = numbers[f"x_{side}"] - numbers[f"x_{other}"]
+        some = jnp.isfinite(gap)
+        return [jnp.where(some, gap, 0), some.astype(jnp.float32)]
+
+    def terms(leaves, **numbers):
+        return of(leaves).terms(*row(numbers, *guess))
+
+    def found(leaves, **numbers):
+        return of(leaves).found(numbers, *(numbers[x] for x in guess))
+
+    def moves(leaves, **numbers):
+        return of(leaves).moves(numbers, numbers["common"], numbers["renyi"])
+
+    def slopes(leaves, **numbers):
+        by = of(leaves).slopes(*row(numbers, *guess, "total", "common", "renyi"))
+        by_p, by_q = reversed(by) if this.swapped else by
+        return [numbers["scale"] * by_p, numbers["scale"] * by_q]
+
+    sums = dict.fromkeys(this.sums(), False)
+    outcome = _WIDE | _only("shift") | dict.fromkeys(guess, False)
+    noted = dict.fromkeys(("total", "common", "renyi"), False)
+    return {
+        "gaps": (gaps, _WIDE),
+        "reach": (lambda leaves: [of(leaves).reach()], {}),
+        "once": (terms, outcome),
+        "found_once": (found, sums | dict.fromkeys(guess, False)),
+        "moves": (moves, sums | noted),
+        "results_once": (slopes, outcome | noted | {"scale": False}),
+    }
 
 
 def _only(*names: str) -> dict[str, bool]:

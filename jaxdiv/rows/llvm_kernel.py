@@ -1,8 +1,9 @@
 """The machine code for rows of logits: sums over a row, in the form that serves it, and slopes.
 
-A row is read from memory once, for the sums of its exponentials; what follows finds it in cache.
-Rows choose for themselves: the forms are tried in turn until one finds a value that stands. Where
-the sides are nearly equal the error common to all log-ratios is found, and taken off, first.
+A row is read from memory once; what follows finds it in cache. Rows choose for themselves. If there
+is a way to find similar rows in one pass, that is tried first. Else exponentials are summed, and
+the forms tried in turn until one finds a value that stands. Where the sides are nearly equal the
+error common to all log-ratios is found, and taken off, before.
 """
 
 import dataclasses
@@ -30,14 +31,19 @@ from .llvm_code import (
 )
 from .llvm_cpu import SCALE
 from .normalised import NEARLY, SMOOTH
+from .once import OF_SLOPES
 
 KNOWN = [f"{name}_{side}" for name in SCALE for side in SIDES]
 
 # Vectors that are added up one after another, before what that loses is kept as well.
-_CHUNK = 64
+_CHUNK = 32
+_FEW = 4  # vectors from which the common part of log-ratios is guessed
+_GUESSES = 2  # more, if that was a bad guess
 
+# What is noted of a row that is found in one pass.
+_ONCE = ["shift_p", "shift_q", "guess", "guess_low", "total", "common", "renyi"]
 
-# What a form tells of a row beside its place in the list.
+# What is noted in the place of a way.
 _SAME, _NONE = -1.0, -2.0
 
 
@@ -51,18 +57,27 @@ class Plan:
     moving: Sequence[bool]  # of p and q, whose slopes are wanted
     rough: bool
     vanishing: bool  # value and slopes, where the sides are the same
+    once: Sequence[str]  # sums from which similar rows are found in one pass, if they are
     dtype: Any
 
     def sides(self) -> list[str]:
         """The sides that move."""
         return [name for name, moves in zip(SIDES, self.moving, strict=True) if moves]
 
-    def notes(self) -> list[str]:
-        """What is noted of a row, from which its slopes follow outcome by outcome."""
-        if not any(self.moving):
-            return []
+    def notes(self, way: str) -> list[str]:
+        """What is noted of a row of a form, from which its slopes follow outcome by outcome."""
+        if way == "once":
+            return ["way", "factor", *_ONCE]
         sums = [f"{name}_{side}" for side in self.sides() for name in ("whole", "others", "rest")]
-        return ["form", "factor", *KNOWN, *sums]
+        return ["way", "factor", *KNOWN, *sums]
+
+    def noted(self) -> int:
+        """How many numbers are noted of a row at most."""
+        return max(len(self.notes(way)) for way in self.ways()) if any(self.moving) else 0
+
+    def ways(self) -> list[str]:
+        """The forms, and "once" if there is that."""
+        return [*self.forms, *(["once"] if self.once else [])]
 
 
 def value_kernel(module: ir.Module, plan: Plan) -> tuple[ir.Function, Constants]:
@@ -93,7 +108,7 @@ def _kernel(
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     code = Code(builder, made, constants)
     inputs = list(zip(places[: 2 * arrays : 2], places[1 : 2 * arrays : 2], strict=True))
-    with code.count(first, end) as (row, _):
+    with code.count(first, end) as row:
         kind(code, plan, row, size, inputs, places[2 * arrays :]).write()
     builder.ret_void()
     return function, made
@@ -182,30 +197,39 @@ class _Row:
     def _numbers(self, name: str, **more: Value) -> list[Value]:
         return self.code.numbers(self.plan.programs[name], self._inputs(**more), self.table)
 
-    def _sums(self, name: str, largest: int = 0, until_infinite: bool = False) -> list[Value]:
+    def _sums(
+        self,
+        name: str,
+        largest: int = 0,
+        until: tuple[Callable[[Sequence[Value]], Value], ir.Block] | None = None,
+        vectors: Value | None = None,
+        **more: Value,
+    ) -> list[Value]:
         """The sums of a program's results over the row; of the last few their maximum.
 
-        `until_infinite` stops where the first sum is infinite.
+        `until` says of what was found so far where to give up, if it holds in some lane, and to
+        which block to go then. Of fewer `vectors` if said.
         """
         code, builder = self.code, self.code.builder
         program = self.plan.programs[name]
-        known = code.over_lanes(program, self._row_of(name))
+        known = code.over_lanes(program, self._row_of(name, **more))
+        count = self.vectors if vectors is None else vectors
         added = len(program.results) - largest
         zero = code.spread(number(0))
         least = [zero] * added + [code.spread(number(-np.inf))] * largest
         highs = [code.variable(vector(FLOAT), x) for x in least]
         lows = [code.variable(vector(FLOAT), zero) for _ in least]
         # Where the end may come early the first vector is a chunk of its own.
-        chunk, short = number(_CHUNK, LONG), number(_CHUNK - 1 if until_infinite else 0, LONG)
-        chunks = builder.add(builder.add(self.vectors, short), number(_CHUNK - 1, LONG))
-        with code.count(number(0, LONG), builder.sdiv(chunks, chunk)) as (c, after):
+        chunk, short = number(_CHUNK, LONG), number(_CHUNK - 1 if until else 0, LONG)
+        chunks = builder.add(builder.add(count, short), number(_CHUNK - 1, LONG))
+        with code.count(number(0, LONG), builder.sdiv(chunks, chunk)) as c:
             first = builder.sub(builder.mul(c, chunk), short)
             end = builder.add(first, chunk)
-            end = builder.select(builder.icmp_signed("<", end, self.vectors), end, self.vectors)
+            end = builder.select(builder.icmp_signed("<", end, count), end, count)
             begun = builder.icmp_signed(">", first, number(0, LONG))
             first = builder.select(begun, first, number(0, LONG))
             parts = [code.variable(vector(FLOAT), x) for x in least]
-            with code.count(first, end) as (i, _):
+            with code.count(first, end) as i:
                 found = code.of_outcomes(program, known, self._outcomes(i))
                 for k, (part, x) in enumerate(zip(parts, found, strict=True)):
                     before = code.get(part)
@@ -219,11 +243,11 @@ class _Row:
                 total, lost = _two_sum(code, a, b)
                 code.set(high, total)
                 code.set(low, builder.fadd(code.get(low), lost))
-            if until_infinite:
-                endless = code.spread(number(np.inf))
-                ends = code.some(builder.fcmp_ordered("==", code.get(highs[0]), endless))
+            if until:
+                beyond, away = until
+                ends = code.some(beyond([code.get(x) for x in highs]))
                 further = builder.append_basic_block("further")
-                builder.cbranch(ends, after, further)
+                builder.cbranch(ends, away, further)
                 builder.position_at_end(further)
         return [
             code.total(builder.fadd(code.get(high), _finite(code, code.get(low))))
@@ -239,8 +263,6 @@ class _Value(_Row):
     def _normalise(self) -> Value:
         """The sums of the exponentials, relative to a power of 2; whether they serve."""
         code, builder = self.code, self.code.builder
-        outcomes = self._outcomes(number(0, LONG))
-        self._shift([code.largest(outcomes[f"x_{side}"]) for side in SIDES])
         fine = code.variable(BOOL, self._scale())
         with builder.if_then(builder.not_(code.get(fine)), likely=False):
             self._shift(self._sums("tops", largest=2))
@@ -277,6 +299,10 @@ class _Value(_Row):
         fail, same, end = (builder.append_basic_block(x) for x in ("fail", "same", "end"))
         starts = [builder.append_basic_block(f"try_{form}") for form in plan.forms]
         self.most = {side: code.variable(FLOAT) for side in SIDES}  # of the weights
+        outcomes = self._outcomes(number(0, LONG))
+        self._shift([code.largest(outcomes[f"x_{side}"]) for side in SIDES])
+        if plan.once:
+            self._try_at_once(end)
         fine = self._normalise()
         self.smooth = code.variable(FLOAT, number(SMOOTH))
         first = builder.append_basic_block("first")
@@ -288,18 +314,81 @@ class _Value(_Row):
         for form, start, further in zip(plan.forms, starts, [*starts[1:], fail], strict=True):
             builder.position_at_end(start)
             self._attempt(form, start, further, same, end)
-        for block, value, form in ((same, 0.0, _SAME), (fail, np.nan, _NONE)):
+        for block, value, way in ((same, 0.0, _SAME), (fail, np.nan, _NONE)):
             builder.position_at_end(block)
             self._tell(number(value), block is same)
-            self._note({"form": number(form)})
+            self._note(way, {})
             builder.branch(end)
         builder.position_at_end(end)
+
+    def _try_at_once(self, end: ir.Block) -> None:
+        """Find the value in one pass, if the row is similar: see `once`."""
+        code, builder = self.code, self.code.builder
+        few = number(_FEW, LONG)
+        few = builder.select(builder.icmp_signed("<", self.whole, few), self.whole, few)
+        gap, count = self._sums("gaps", vectors=few)
+        guess = {"guess": code.variable(FLOAT, builder.fdiv(gap, count))}
+        guess["guess_low"] = code.variable(FLOAT, number(0))
+        left = code.variable(LONG, number(_GUESSES, LONG))
+        attempt, right, wrong, retry, further = (
+            builder.append_basic_block(x) for x in ("once", "right", "wrong", "retry", "further")
+        )
+        builder.branch(attempt)
+        builder.position_at_end(attempt)
+        some = builder.icmp_signed(">", code.get(left), number(0, LONG))
+        known = {name: code.get(x) for name, x in guess.items()}
+        value, stands, again, noted, better = self._at_once(known, some, further)
+        builder.cbranch(stands, right, wrong)
+        builder.position_at_end(right)
+        self._tell(value, True)
+        self._note("once", noted)
+        builder.branch(end)
+        builder.position_at_end(wrong)
+        builder.cbranch(again, retry, further)
+        builder.position_at_end(retry)
+        code.set(left, builder.sub(code.get(left), number(1, LONG)))
+        for place, x in zip(guess.values(), better, strict=True):
+            code.set(place, x)
+        builder.branch(attempt)
+        builder.position_at_end(further)
+
+    def _at_once(
+        self, guess: Mapping[str, Value], some: Value, away: ir.Block
+    ) -> tuple[Value, Value, Value, dict[str, Value], list[Value]]:
+        """The value, whether it stands or to guess again if `some` are left; notes, and a guess."""
+        builder, sides = self.code.builder, self.plan.sides()
+        limit = self.code.spread(*self._numbers("reach"))
+
+        def beyond(found: Sequence[Value]) -> Value:
+            return builder.fcmp_ordered(">", found[-1], limit)
+
+        names = [x for x in self.plan.once if sides or x not in OF_SLOPES]
+        sums = dict(
+            zip(names, self._sums("once", largest=1, until=(beyond, away), **guess), strict=True)
+        )
+        value, stands, again, common, renyi, *better = self._numbers("found_once", **guess, **sums)
+        noted: dict[str, Value] = {}
+        if sides:
+            found = {"total": sums["total"], "common": common, "renyi": renyi}
+            fine, uneven, factor = self._numbers("moves", **(sums | found))
+            uneven = builder.and_(builder.and_(stands, uneven), some)
+            again = builder.and_(builder.or_(again, uneven), fine)
+            stands = builder.and_(builder.and_(stands, fine), builder.not_(uneven))
+            shifts = {x: self.code.get(self.known[x]) for x in KNOWN if x in _ONCE}
+            noted = {"factor": factor, **guess, **shifts, **found}
+        return value, stands, builder.and_(again, some), noted, better
 
     def _attempt(
         self, form: str, start: ir.Block, further: ir.Block, same: ir.Block, end: ir.Block
     ) -> None:
         code, builder, plan = self.code, self.code.builder, self.plan
-        total, *wholes = self._sums(f"terms_{form}", until_infinite=form == "close")
+        endless = code.spread(number(np.inf))
+
+        def beyond(found: Sequence[Value]) -> Value:
+            return builder.fcmp_ordered("==", found[0], endless)
+
+        until = (beyond, further) if form == "close" else None
+        total, *wholes = self._sums(f"terms_{form}", until=until)
         smooth = code.get(self.smooth)
         value, stands, rest = self._numbers(f"found_{form}", sum=total, smooth=smooth)
         for whole in wholes:
@@ -311,7 +400,7 @@ class _Value(_Row):
         builder.position_at_end(right)
         self._tell(value, True)
         if wholes:
-            self._note(self._notes(form, wholes, rest))
+            self._note(form, self._notes(form, wholes, rest))
         builder.branch(end)
         builder.position_at_end(wrong)
         if not plan.vanishing or form == "apart":
@@ -345,17 +434,20 @@ class _Value(_Row):
         with builder.if_then(dominant, likely=False):
             for place, x in zip(places, self._sums(f"others_{form}"), strict=True):
                 code.set(place, x)
-        noted = {"form": number(self.plan.forms.index(form)), "factor": factor}
-        noted |= {name: code.get(place) for name, place in self.known.items()}
+        noted = {"factor": factor} | {name: code.get(place) for name, place in self.known.items()}
         noted |= {f"whole_{side}": x for side, x in zip(sides, wholes, strict=True)}
         return noted | {name: code.get(place) for name, place in zip(names, places, strict=True)}
 
-    def _note(self, noted: Mapping[str, Value]) -> None:
-        notes, builder = self.plan.notes(), self.code.builder
-        if notes:
-            place = self._own(self.results[2], number(2, LONG), len(notes))
-            for name, x in noted.items():
-                builder.store(x, builder.gep(place, [number(notes.index(name), LONG)]))
+    def _note(self, way: str | float, noted: Mapping[str, Value]) -> None:
+        """What was found of a row, and which way or that there is nothing."""
+        plan, builder = self.plan, self.code.builder
+        if not any(plan.moving):
+            return
+        names = plan.notes(way) if isinstance(way, str) else ["way"]
+        taken = number(plan.ways().index(way) if isinstance(way, str) else way)
+        place = self._own(self.results[2], number(2, LONG), plan.noted())
+        for i, x in enumerate([taken, *(noted[name] for name in names[1:])]):
+            builder.store(x, builder.gep(place, [number(i, LONG)]))
 
     def _tell(self, value: Value, stands: bool) -> None:
         builder = self.code.builder
@@ -371,48 +463,48 @@ class _Slopes(_Row):
     def write(self) -> None:
         """All of it; nothing for a row that is not right."""
         code, builder, plan = self.code, self.code.builder, self.plan
-        notes = plan.notes()
-        place = self._own(*self.inputs[3], len(notes))
-        self.noted = {
-            name: builder.load(builder.gep(place, [number(i, LONG)]))
-            for i, name in enumerate(notes)
-        }
+        self.notes = self._own(*self.inputs[3], plan.noted())
+        way = builder.load(self.notes)
         self.cotangent = builder.load(self._own(*self.inputs[4], 1))
-        for name, variable in self.known.items():
-            code.set(variable, self.noted[name])
         self.slopes = {
             name: code.offset(x, self.start, self.bytes)
             for name, x in zip(plan.sides(), self.results, strict=True)
         }
         self.last_slopes = {name: self._buffer() for name in plan.sides()}
         end = builder.append_basic_block("end")
-        for i, form in enumerate(plan.forms):
+        for i, name in enumerate(plan.ways()):
             taken, further = (builder.append_basic_block(x) for x in ("taken", "further"))
-            mine = builder.fcmp_ordered("==", self.noted["form"], number(i))
+            mine = builder.fcmp_ordered("==", way, number(i))
             builder.cbranch(mine, taken, further)
             builder.position_at_end(taken)
-            self._fill(form)
+            self._fill(name)
             builder.branch(end)
             builder.position_at_end(further)
-        same = builder.fcmp_ordered("==", self.noted["form"], number(_SAME))
+        same = builder.fcmp_ordered("==", way, number(_SAME))
         with builder.if_then(same):
             zero = code.spread(number(0))
             self._each(lambda _: [zero] * len(self.slopes))
         builder.branch(end)
         builder.position_at_end(end)
 
-    def _fill(self, form: str) -> None:
-        code, name = self.code, f"results_{form}"
-        given = {k: v for k, v in self.noted.items() if k not in self.known}
-        given["scale"] = code.builder.fmul(given.pop("factor"), self.cotangent)
+    def _fill(self, way: str) -> None:
+        code, name = self.code, f"results_{way}"
+        noted = {
+            x: code.builder.load(code.builder.gep(self.notes, [number(i, LONG)]))
+            for i, x in enumerate(self.plan.notes(way))
+        }
+        for x, variable in self.known.items():
+            if x in noted:
+                code.set(variable, noted.pop(x))
+        noted["scale"] = code.builder.fmul(noted.pop("factor"), self.cotangent)
         program = self.plan.programs[name]
-        known = code.over_lanes(program, self._row_of(name, **given))
+        known = code.over_lanes(program, self._row_of(name, **noted))
         self._each(lambda i: code.of_outcomes(program, known, self._outcomes(i)))
 
     def _each(self, made: Callable[[Value], list[Value]]) -> None:
         """The slopes by the outcomes of each vector, put where they belong."""
         code, builder = self.code, self.code.builder
-        with code.count(number(0, LONG), self.vectors) as (i, _):
+        with code.count(number(0, LONG), self.vectors) as i:
             for side, x in zip(self.slopes, made(i), strict=True):
                 place = self._place(self.slopes[side], self.last_slopes[side], i)
                 code.store(x, place, self.plan.dtype)
