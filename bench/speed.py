@@ -8,6 +8,7 @@ same run.
 """
 
 import importlib
+import math
 import statistics
 import subprocess
 import sys
@@ -328,9 +329,18 @@ def _range(spread: dict[str, float]) -> str:
     return f"{median} ({low}–{high})"
 
 
+def _bound(cell: dict[str, Any], bounds: dict[str, float]) -> float:
+    """Milliseconds for the bytes of a cell or two exponentials an outcome, whichever is more."""
+    moved = cell["gigabytes_per_second"] * cell["milliseconds"]["median"]
+    reading = moved / bounds["gigabytes_read_per_second"]
+    exponentials = 2e-6 * math.prod(cell["shape"]) / bounds["exponentials_per_nanosecond"]
+    return max(reading, exponentials)
+
+
 def table(result: dict[str, Any]) -> str:
     """The table, made from the JSON alone."""
-    head = ["", "shape", "dtype", "call", "ms", "time / jaxdiv's", "GB/s", "compilation, s"]
+    head = ["", "shape", "dtype", "call", "ms", "time / jaxdiv's", "time / bound", "GB/s"]
+    head += ["compilation, s"]
     rows = []
     for cell in result["races"]:
         compilation = cell["compile_seconds"]
@@ -342,6 +352,7 @@ def table(result: dict[str, Any]) -> str:
                 cell["call"],
                 _range(cell["milliseconds"]),
                 "1" if cell["call"] == OURS else _range(cell["ratio_to_ours"]),
+                report.number(cell["milliseconds"]["median"] / _bound(cell, result["bounds"])),
                 report.number(cell["gigabytes_per_second"]),
                 "–" if compilation is None else report.number(compilation),
             ]
@@ -357,7 +368,9 @@ def table(result: dict[str, Any]) -> str:
         ]
         for cell in result["distances"]
     ]
-    rows += [["", "", "", call, "not installed", "", "", ""] for call in result["not_installed"]]
+    rows += [
+        ["", "", "", call, "not installed", "", "", "", ""] for call in result["not_installed"]
+    ]
     imports, bounds = result["imports"], result["bounds"]
     return "\n\n".join(
         [
@@ -371,8 +384,9 @@ def table(result: dict[str, Any]) -> str:
             "GB/s counts both inputs once, and the gradient; the machine reads "
             f"{report.number(bounds['gigabytes_read_per_second'])} GB/s and takes "
             f"{report.number(bounds['exponentials_per_nanosecond'])} of XLA's exponentials a "
-            "nanosecond, of which a formula needs two an outcome. Peers compute bfloat16 in "
-            "bfloat16, jaxdiv in float32.",
+            "nanosecond, of which a formula needs two an outcome. The bound is the larger of these "
+            "two times: whoever finds exponentials faster may be below it. Peers compute bfloat16 "
+            "in bfloat16, jaxdiv in float32.",
             report.markdown(head, rows),
             "KL of float32 logits, of which the second are the first and normal variables times a "
             "scale. What is nearly equal takes jaxdiv more steps, so that no digit is lost.",

@@ -88,28 +88,20 @@ def scaled_exp(x: Array, shift: Array | float = 0.0) -> Array:
     return _grown(*_exactly_reduced(x, shift))
 
 
-def least_exponent(shift: Array) -> Array:
-    """What `bounded` makes of all that is below."""
-    return (shift - 123.5) * _LOG2
+def weight(x: Array, shift: Array) -> Array:
+    """exp(x) 2^-shift, 0 below 2^-123, and 2^126 at most; 0.9 ulp, for whole shifts below 2^17.
 
-
-def bounded(x: Array, shift: Array) -> Array:
-    """x where exp(x) 2^-shift is between 2^-124 and 2^126, else the nearest such number."""
-    least, most = least_exponent(shift), (shift + 125.4) * _LOG2
-    x = jnp.where(x < least, least, x)
-    return jnp.where(x > most, most, x)
-
-
-def bounded_exp(x: Array, shift: Array) -> Array:
-    """exp(x) 2^-shift of a `bounded` number; 0.9 ulp, for a whole number below 2^17.
-
-    In fewer operations than `scaled_exp`: what is never 0 is scaled by the bits of its exponent.
+    In fewer operations than `scaled_exp`: the bits of an exponent are added to, and what is too
+    small, of which they make anything, is taken out.
     """
+    least, most = (shift - 123.5) * _LOG2, (shift + 125.4) * _LOG2
+    some = jnp.where(x > most, most, x)
     add = _SHIFT - shift
-    shifted = x * _PER_LOG2 + add
-    grown = num.polynomial(_rest(x, shifted - add), [1.0, 1.0, *_EXP])
+    shifted = some * _PER_LOG2 + add
+    grown = num.polynomial(_rest(some, shifted - add), [1.0, 1.0, *_EXP])
     bits = lax.bitcast_convert_type(shifted, jnp.int32) << np.int32(23)
-    return lax.bitcast_convert_type(lax.bitcast_convert_type(grown, jnp.int32) + bits, jnp.float32)
+    scaled = lax.bitcast_convert_type(grown, jnp.int32) + bits
+    return jnp.where(x < least, 0, lax.bitcast_convert_type(scaled, jnp.float32))
 
 
 def exact_expm1(x: Array) -> Array:

@@ -99,7 +99,8 @@ def test_every_part_of_a_row_is_somewhere():
                 assert 2 * made.pieces * PIECE * made.dtype.itemsize <= 227 * 2**10 - 2048 - 256
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, pytest.param(jnp.float16, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_low_precision_is_read_as_it_is_stored(dtype):
     a, b = logits((2, TILE + 24), dtype=dtype)
     check(jd.KL(), a, b)
@@ -436,7 +437,7 @@ def test_the_logarithm_of_a_sum_of_exponentials():
 # --- lowered, which needs neither a GPU nor XLA's compiler for one -------------------------------
 
 
-@pytest.mark.parametrize("platform", ["cpu", "cuda", "rocm", "tpu"])
+@pytest.mark.parametrize("platform", every(["cpu", "cuda", "rocm", "tpu"], ["cpu", "tpu"]))
 def test_every_divergence_has_a_path(platform):
     for entry in jd.CATALOGUE.values():
         for noun in (jd.Logits, jd.Probs):

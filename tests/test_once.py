@@ -1,5 +1,6 @@
 """Similar rows of logits in one pass: what it serves, its series, its values and its slopes."""
 
+import csv
 import functools
 
 import jax
@@ -110,7 +111,7 @@ def found_of(name, p, q):
 
 # One that is likely may be so by far; an offset is in all log-ratios.
 @has_code
-@pytest.mark.parametrize("name", every(NAMES, ["kl", "neyman_chi2", "renyi_half"]))
+@pytest.mark.parametrize("name", every(NAMES, ["kl", "renyi_half"]))
 def test_values_and_slopes(name):
     for scale in (1e-7, 1e-3, 0.3):
         for offset, likeliest in ((0, 0), (-300, 20), (3, 8)):
@@ -140,7 +141,7 @@ def stand(name, p, q, moving=(False, False)):
 
 
 @has_code
-@pytest.mark.parametrize("name", every(NAMES, ["kl", "renyi_half"]))
+@pytest.mark.parametrize("name", every(NAMES, ["neyman_chi2"]))
 def test_however_near_the_sides_are_no_other_path_is_needed(name):
     """Other forms are sure of nothing below 1e-16, and less beside an offset."""
     for scale, offset in ((1e-9, 0), (3e-7, 0), (1e-3, -300)):
@@ -160,40 +161,77 @@ def test_a_difference_that_is_the_same_everywhere_is_none():
         assert np.all(np.asarray(x) == 0)
 
 
+def unlike(case):
+    """Rows that are not similar, or look so by their first outcomes; one a call, as beside a row
+    that is left for the plain path all rows of a block are found there.
+    """
+    (p, *_), (q, *_) = rows(0.05, size=1000)
+    match case:
+        case "a bad guess":
+            q[:64] += 1
+        case "another":
+            q[64:] -= 3
+        case "the end is beyond the series":
+            q[999] += 5
+        case "half is masked":
+            p[500:] = q[500:] = -np.inf
+            q += 100
+        case "the first are masked":
+            p[:100] = q[:100] = -np.inf
+        case "p lacks one":
+            p[7] = -np.inf
+        case "q lacks one":
+            q[7] = -np.inf
+        case "q lacks one of little mass":
+            p[7], q[7] = -86, -np.inf
+        case "q has less of little mass":
+            p[7], q[7] = -90, -190
+        case "p has less of little mass":
+            p[7], q[7] = -200, -90
+        case "logits are small, the first masked, and one of little mass":
+            p, q = p - 20, q - 20
+            p[:16] = q[:16] = -np.inf
+            p[17], q[17] = -86, -150
+        case "the first are unlikely":
+            p[100:] += 130
+            q[100:] += 130
+        case "one has all mass but 1e-18":
+            p[3] = q[3] = 50
+        case "another lowest":
+            p[900] = q[900] = -1e30
+        case "far apart":
+            p, q = p * 3, q * -3
+    return p[None], q[None]
+
+
+CASES = """a bad guess, another, the end is beyond the series, half is masked, the first are masked
+p lacks one, q lacks one, q lacks one of little mass, q has less of little mass
+p has less of little mass, "logits are small, the first masked, and one of little mass"
+the first are unlikely, one has all mass but 1e-18, another lowest, far apart"""
+CASES = [x for line in csv.reader(CASES.splitlines(), skipinitialspace=True) for x in line]
+AT_ONCE = {"a bad guess", "half is masked", "the first are masked"}  # at the second guess
+
+
 @has_code
-@pytest.mark.parametrize("name", every(["kl", "renyi_half", "chi2"], ["kl"]))
+@pytest.mark.parametrize("name", every(["kl", "renyi_half", "chi2", "renyi_2"], ["chi2"]))
 def test_rows_that_are_not_similar_or_look_so_by_their_first_outcomes(name):
-    """They differ from what they are guessed to be, or are for another form."""
-    p, q = rows(0.05, size=1000)
-    p, q = (np.concatenate([x, x, x, x])[:11] for x in (p, q))
-    q[0, :64] += 1  # a bad guess
-    q[1, 64:] -= 3  # another
-    q[2, 999] += 5  # beyond the series, in a vector that is not whole
-    p[3, 500:] = q[3, 500:] = -np.inf
-    p[4, :100] = q[4, :100] = -np.inf  # nothing to guess from
-    p[5, 7] = -np.inf
-    p[6, 100:] += 130  # an overflow, relative to the first
-    q[6, 100:] += 130
-    p[7, 3] = q[7, 3] = 200.0
-    p[8, 70] = np.nan
-    p[9], q[9] = p[9] * 3, q[9] * -3
-    p[10, 900] = q[10, 900] = -1e30
-    (value, alone), slopes = found_of(name, p, q)
     entry = jd.CATALOGUE[name]
 
     def total(p, q):
         return entry(jd.Logits(p), jd.Logits(q), implementation="reference").sum()
 
-    with jax.enable_x64(True):
-        exact = jax.grad(total, (0, 1))(*(x.astype(np.float64) for x in (p, q)))
-    for i in range(11):
-        if i == 8:
-            assert np.isnan(value[i]) and np.isnan(alone[i])
-            continue
-        want = oracle(name, from_logits(p[i]), from_logits(q[i]))
-        assert ulp_error(value[i], want, "float32") <= 64, i
-        assert ulp_error(alone[i], want, "float32") <= 64, i
+    of_reference = jax.jit(jax.grad(total, (0, 1)))
+    for case in CASES:
+        p, q = unlike(case)
+        values, slopes = found_of(name, p, q)
+        want = oracle(name, from_logits(p[0]), from_logits(q[0]))
+        for value in values:
+            assert ulp_error(value[0], want, "float32") <= 64, case
+        if case in AT_ONCE:
+            assert stand(name, p, q).all(), case
+        with jax.enable_x64(True):
+            exact = of_reference(*(x.astype(np.float64) for x in (p, q)))
         for slope, x in zip(slopes, exact, strict=True):
-            least = 2e-6 * np.linalg.norm(x[i]) + 1e-37
-            close = np.allclose(slope[i], x[i], 2e-6, least)
-            assert close or not np.isfinite(x[i]).all(), i
+            if np.max(np.abs(x)) < 1e38:
+                size = np.linalg.norm(x)
+                np.testing.assert_allclose(slope, x, 2e-6, 5e-6 * size + 1e-37, err_msg=case)

@@ -69,6 +69,7 @@ def test_one_trace_of_the_function_serves():
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_a_root_follows_what_is_given_to_third_order():
     # x = log(r) / c solves r exp(-c x) - 1 = 0.
     given = jnp.asarray([2.0, 3.0]), jnp.asarray(4.0)

@@ -27,6 +27,7 @@ class Near(NamedTuple):
     n: Array
     ratio: Array
     both: Array  # whether neither is 0
+    alone: Array  # whether n is 0, and m is not, however small
 
     def power(self, exponent: Array) -> Array:
         """(m/n)^exponent - 1."""
@@ -50,6 +51,7 @@ class Near(NamedTuple):
         far = m * self.rate() - (m - n)
         # Infinite where n is 0, for a >= 1; not right where a mass, but not m^a n^(1 - a), is 0.
         lost = (n == 0) & (m > 0) & ((a >= 1) | (self.both & ((1 - a) * ratio < 87)))
+        lost |= self.alone & (a >= 1)
         lost |= (m == 0) & (n > 0) & (a < 1) & self.both & (a * ratio > -87)
         far = jnp.where(lost, jnp.inf, far)
         return jnp.where(near, series, far)
@@ -89,13 +91,16 @@ def _near(alpha: Array, p: Normalised, q: Normalised) -> Near:
     pair = pair_of(p, q, 0)
     m, n = _in_order(alpha, pair.raw_p, pair.raw_q)
     ratio = jnp.where(alpha >= 0.5, pair.log_ratio, -pair.log_ratio)
-    return Near(_order(alpha), m, n, ratio, p.support() & q.support())
+    some, other = p.support(), q.support()
+    above = alpha >= 0.5
+    alone = (above & some & ~other) | (~above & other & ~some)
+    return Near(_order(alpha), m, n, ratio, some & other, alone)
 
 
 def _close(alpha: Array, p: Normalised, q: Normalised) -> Near:
     m, n = _in_order(alpha, p.masses(), q.masses())
     ratio = jnp.where(alpha >= 0.5, 1, -1) * log_ratio(p, q)
-    return Near(_order(alpha), m, n, ratio, jnp.bool_(True))
+    return Near(_order(alpha), m, n, ratio, jnp.bool_(True), jnp.bool_(False))
 
 
 def near(

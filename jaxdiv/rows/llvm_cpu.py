@@ -307,7 +307,7 @@ def _wanted(statistic: Statistic, parameters: Any) -> dict[str, Any]:
     }
     once = _at_once(statistic, parameters, tree)
     for name, form in _forms(statistic, parameters).items():
-        if name != "close" or not once:  # which serves the same rows
+        if name != "close" or not once:  # which serves about the same rows
             wanted |= _of_form(name, form, tree, sides)
     return wanted | once
 

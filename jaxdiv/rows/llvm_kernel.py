@@ -327,7 +327,9 @@ class _Value(_Row):
         few = number(_FEW, LONG)
         few = builder.select(builder.icmp_signed("<", self.whole, few), self.whole, few)
         gap, count = self._sums("gaps", vectors=few)
-        guess = {"guess": code.variable(FLOAT, builder.fdiv(gap, count))}
+        mean = builder.fdiv(gap, count)
+        mean = builder.select(builder.fcmp_ordered(">", count, number(0)), mean, number(0))
+        guess = {"guess": code.variable(FLOAT, mean)}
         guess["guess_low"] = code.variable(FLOAT, number(0))
         left = code.variable(LONG, number(_GUESSES, LONG))
         attempt, right, wrong, retry, further = (
@@ -371,8 +373,8 @@ class _Value(_Row):
         if sides:
             found = {"total": sums["total"], "common": common, "renyi": renyi}
             fine, uneven, factor = self._numbers("moves", **(sums | found))
-            uneven = builder.and_(builder.and_(stands, uneven), some)
-            again = builder.and_(builder.or_(again, uneven), fine)
+            again = builder.or_(again, builder.and_(stands, uneven))
+            again = builder.and_(again, fine)
             stands = builder.and_(builder.and_(stands, fine), builder.not_(uneven))
             shifts = {x: self.code.get(self.known[x]) for x in KNOWN if x in _ONCE}
             noted = {"factor": factor, **guess, **shifts, **found}

@@ -37,7 +37,8 @@ _TERMS = 10  # of the series, relative to which they are right to half an ulp th
 _FURTHER = 2.25  # of |l|, and of |t|, where there are derivatives
 _MORE = 11
 _LITTLE = 0.25  # the part of a value that may be taken off, with the error that it has
-_TINY = 1e-24  # of sums, of which terms that underflow are no part
+_TINY = 1e-22  # of sums, relative to 2^shift: of which terms that underflow are no part
+_LARGEST = float(jnp.finfo(jnp.float32).max)
 _LEAST = 0.25  # order with derivatives, in which e^-l - e^t cancels
 
 
@@ -140,7 +141,7 @@ class Once(NamedTuple):
         b, whole = self.order - 1, second * per
         excess = (bend - first) * per
         rest = b * (whole - excess)
-        fine &= _usual(excess) & _usual(rest)
+        fine &= _usual(excess) & _usual(rest)  # which no NaN is, though `most` may have missed it
         excess, rest = jnp.where(fine, excess, 0), jnp.where(fine, rest, 0)
         from_q = excess * excess * num.log1p_bend_near(excess)
         from_p = (whole - excess) * rest * num.log1p_bend_near(rest)
@@ -179,8 +180,7 @@ class Once(NamedTuple):
     ) -> tuple[Array, Array]:  # fmt: skip
         """The derivatives of R by x and by y."""
         weight, d = _parts(x, y, shift, guess, guess_low)
-        some = x > exponentials.least_exponent(shift)
-        mass, ratio = jnp.where(some, weight, 0) * (1 / total), d + common
+        mass, ratio = weight * (1 / total), d + common
         growth = _growth()
         from_q = ratio * num.polynomial(-ratio, growth)
         if self.is_kl():
@@ -191,11 +191,15 @@ class Once(NamedTuple):
 
 
 def _parts(x: Array, y: Array, shift: Array, guess: Array, guess_low: Array) -> tuple[Array, Array]:
-    """w and d. What is below the least exponent on both sides is as good as equal."""
-    x = exponentials.bounded(x, shift)
-    least = exponentials.least_exponent(shift) - guess
-    high, low = two_diff(x, jnp.where(y < least, least, y))
-    return exponentials.bounded_exp(x, shift), (high - guess) + (low - guess_low)
+    """w and d: no less than 0 and a finite number for numbers and -inf.
+
+    An outcome that both sides lack is like the others. One that one side lacks is beyond reach, and
+    so is an outcome that differs however little mass it has: (p/q)^b may have much.
+    """
+    lacking = x == -jnp.inf
+    high, low = two_diff(*(jnp.where(z < -_LARGEST, -_LARGEST, z) for z in (x, y)))
+    d = (high - jnp.where(lacking, 0, guess)) + (low - guess_low)
+    return exponentials.weight(x, shift), d
 
 
 def _usual(x: Array) -> Array:
