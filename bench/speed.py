@@ -431,7 +431,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
                 axes.axhline(1, color="black", linewidth=0.8)
                 axes.set_xscale("log")
                 axes.set_yscale("log")
-                axes.set_yticks([0.25, 0.5, 1, 2, 4, 8], ["1/4", "1/2", "1", "2", "4", "8"])
+                ticks = ["1/4", "1/2", "1", "2", "4", "8", "16", "32"]
+                axes.set_yticks([0.25, 0.5, 1, 2, 4, 8, 16, 32], ticks)
                 ticks = sorted({cell["shape"][1] for cell in cells})
                 axes.set_xticks(ticks, [f"{x >> 10}k" if x >= 4096 else str(x) for x in ticks])
                 axes.minorticks_off()
