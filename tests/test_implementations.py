@@ -487,6 +487,22 @@ def test_renyi_of_masses_whose_geometric_means_are_far_below_the_largest(path):
     np.testing.assert_allclose(got, want, rtol=2e-6)
 
 
+@pytest.mark.slow
+@both_paths
+def test_renyi_is_infinite_where_q_lacks_an_outcome_though_its_mass_underflows(path):
+    a, b = (np.array(x) for x in shaped((4, 300), scale=0.05))
+    a[:, 7], b[:, 7] = -86, -np.inf
+
+    def f(a, b, order):
+        return jd.renyi_divergence(jd.Logits(a), jd.Logits(b), order, implementation=path)
+
+    assert np.isinf(jax.jit(f)(a, b, 2.0)).all()
+    # Of order below 1 it is that of the others, and with the sides exchanged too.
+    for one, other, order in ((a, b, 0.5), (b, a, 2.0)):
+        want = f(np.delete(one, 7, -1), np.delete(other, 7, -1), order)
+        np.testing.assert_allclose(f(one, other, order), want, rtol=2e-6)
+
+
 @pytest.mark.usefixtures("x64")
 def test_the_best_alpha_moves_with_its_rows_in_blocks_too():
     rng = np.random.default_rng(6)
