@@ -11,7 +11,7 @@ import pytest
 
 import jaxdiv as jd
 from conftest import every
-from jaxdiv._divergence import Separable
+from jaxdiv._divergence import Reverse, Separable, declare
 from jaxdiv.rows import llvm_cpu
 from jaxdiv.rows.once import REACH, Once
 from jaxdiv.rows.pair import Side
@@ -150,6 +150,31 @@ def test_however_near_the_sides_are_no_other_path_is_needed(name):
             p, q = p * 1e-2, p * 1e-2 * (1 + 2e-7)
         for moving in ((False, False), (True, True)):
             assert stand(name, p, q, moving).all(), (scale, moving)
+
+
+@declare
+class Twice(jd.KL):
+    """Another summand, of which what KL says of its own is not true."""
+
+    def term(self, pair):
+        return 2 * super().term(pair)
+
+    def weighted(self, pair):
+        by_p, by_q = super().weighted(pair)
+        return 2 * by_p, 2 * by_q
+
+    def totals(self, value):
+        return None, None
+
+
+@has_code
+@pytest.mark.parametrize("path", ["llvm", "blocked"])
+def test_a_class_with_another_summand_is_not_what_it_is_derived_from(path):
+    p, q = rows(0.1)
+    for own, plain in ((Twice(), jd.KL()), (Reverse(Twice()), Reverse(jd.KL()))):
+        found = own(jd.Logits(p), jd.Logits(q), implementation=path)
+        want = 2 * plain(jd.Logits(p), jd.Logits(q), implementation="reference")
+        np.testing.assert_allclose(found, want, rtol=2e-6)
 
 
 @has_code

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from .. import _numerics as num
-from .._divergence import Separable
+from .._divergence import Separable, told
 from .._f_divergences import KL
 from .normalised import Normalised, log_ratio
 
@@ -34,7 +34,7 @@ class Series(NamedTuple):
 
 def series_of(divergence: Separable) -> Series | None:
     """The series of a divergence whose numbers are known; None if there are none."""
-    known = divergence.analytic()
+    known = told(divergence, "analytic")
     return None if known is None else _series(known)
 
 

@@ -29,7 +29,7 @@ from jax import Array
 
 from .. import _exponentials as exponentials
 from .. import _numerics as num
-from .._divergence import Scalar, Separable
+from .._divergence import Scalar, Separable, told
 from .normalised import Scale, two_diff
 
 REACH = 2.0  # of |d|, and of |b d|
@@ -208,5 +208,5 @@ def _usual(x: Array) -> Array:
 
 def once_of(divergence: Separable) -> Once | None:
     """Of a divergence that is a multiple of an alpha-divergence; else None."""
-    power = divergence.power()
+    power = told(divergence, "power")
     return None if power is None else Once(*power)
