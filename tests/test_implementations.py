@@ -503,6 +503,23 @@ def test_renyi_is_infinite_where_q_lacks_an_outcome_though_its_mass_underflows(p
         np.testing.assert_allclose(f(one, other, order), want, rtol=2e-6)
 
 
+@pytest.mark.slow
+@both_paths
+def test_renyi_of_small_orders_where_p_lacks_an_outcome(path):
+    # 1 - alpha, rounded, less 1 has lost digits of alpha, over which q's mass there is divided.
+    a, b = (np.array(x) for x in shaped((4, 130), scale=0.05))
+    a[:, 3] = -np.inf
+
+    @jax.jit
+    def f(order):
+        return jd.renyi_divergence(jd.Logits(a), jd.Logits(b), order, implementation=path)
+
+    for order in np.float32([1e-5, 1e-3, 0.03]):
+        for x, y, value in zip(a, b, f(order), strict=True):
+            want = ORACLES["renyi_divergence"](from_logits(x), from_logits(y), alpha=float(order))
+            assert ulp_error(value, want, "float32") <= 64, order
+
+
 @pytest.mark.usefixtures("x64")
 def test_the_best_alpha_moves_with_its_rows_in_blocks_too():
     rng = np.random.default_rng(6)

@@ -23,6 +23,7 @@ class Near(NamedTuple):
     """
 
     order: Array
+    less: Array  # a - 1, of which the rounded order would lose digits
     m: Array
     n: Array
     ratio: Array
@@ -37,8 +38,8 @@ class Near(NamedTuple):
 
     def rate(self) -> Array:
         """((m/n)^(a-1) - 1) / (a - 1), l at a = 1; by its limit where n is 0."""
-        one = self.order == 1
-        least = jnp.where(one, 1, self.order - 1)
+        one = self.less == 0
+        least = jnp.where(one, 1, self.less)
         rate = jnp.where(one, self.ratio, self.power(least) / least)
         return jnp.where(self.both, rate, -1 / least)
 
@@ -75,6 +76,11 @@ def _order(alpha: Array) -> Array:
     return jnp.maximum(alpha, 1 - alpha)
 
 
+def _less(alpha: Array) -> Array:
+    """The order less 1."""
+    return jnp.where(alpha >= 0.5, alpha - 1, -alpha)
+
+
 def _share(alpha: Array) -> Array:
     """What T is to be multiplied by."""
     above = alpha >= 0.5
@@ -94,13 +100,13 @@ def _near(alpha: Array, p: Normalised, q: Normalised) -> Near:
     some, other = p.support(), q.support()
     above = alpha >= 0.5
     alone = (above & some & ~other) | (~above & other & ~some)
-    return Near(_order(alpha), m, n, ratio, some & other, alone)
+    return Near(_order(alpha), _less(alpha), m, n, ratio, some & other, alone)
 
 
 def _close(alpha: Array, p: Normalised, q: Normalised) -> Near:
     m, n = _in_order(alpha, p.masses(), q.masses())
     ratio = jnp.where(alpha >= 0.5, 1, -1) * log_ratio(p, q)
-    return Near(_order(alpha), m, n, ratio, jnp.bool_(True), jnp.bool_(False))
+    return Near(_order(alpha), _less(alpha), m, n, ratio, jnp.bool_(True), jnp.bool_(False))
 
 
 def near(
@@ -115,7 +121,7 @@ def _of_total(
     alpha: Array, p: Normalised, q: Normalised, total: Array, smooth: float
 ) -> tuple[Array, Array, Array]:
     order = _order(alpha)
-    excess = (order - 1) * total
+    excess = _less(alpha) * total
     # Below, S is a small part of what it is a difference of.
     right = (excess >= -0.75) & stands(Alpha(alpha), p, q, total / order, smooth)
     excess = jnp.where(right, excess, 0)
@@ -226,7 +232,7 @@ def _close_slopes(
     ratio, growth = side.ratio, num.expm1_over_near
     scale = factor * side.order
     # Alike, so that a kernel finds but one of them for each side.
-    by_m = scale * ratio * side.m * growth((side.order - 1) * ratio)
+    by_m = scale * ratio * side.m * growth(side.less * ratio)
     by_n = -scale * ratio * side.n * growth(side.order * ratio)
     return _in_order(alpha, by_m, by_n)
 
