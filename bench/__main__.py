@@ -60,9 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = chosen.table(result)
     if options.output or not options.quick:
         folder = options.output or RESULTS
-        report.write(folder, options.command, result, table)
+        # A GPU's beside a CPU's, by the name of the device.
+        device = "-".join(["", *(result.get("gpu") or "").lower().split()]).rstrip("-")
+        name = options.command + device
+        report.write(folder, name, result, table)
         if hasattr(chosen, "draw"):
-            chosen.draw(result, folder / f"{options.command}.png")
+            chosen.draw(result, folder / f"{name}.png")
     if options.command == "accuracy" and options.readme:
         report.update_readme(options.readme, accuracy.readme_block(result))
     print(table)

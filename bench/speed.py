@@ -29,6 +29,7 @@ from . import peers, report
 
 SHAPES = ((65536, 128), (2048, 4096), (256, 32768), (64, 131072))
 FAR_AND_NEAR = ((65536, 128), (64, 131072))
+ON_GPU = ((8192, 128256), (16384, 32768), (65536, 128))
 QUICK = ((1024, 128), (64, 4096))
 SCALES = (3.0, 0.1, 1e-3, 1e-5)
 TURNS, QUICK_TURNS = 9, 3
@@ -155,6 +156,11 @@ def program(f: Callable[[Any, Any], Any], mode: str) -> Callable[[Any, Any], Any
     return f if mode == MODES[0] else jax.value_and_grad(lambda x, y: f(x, y).mean(), 1)
 
 
+def gpu() -> str | None:
+    """The name of the GPU that JAX runs on, if it is one."""
+    return jax.devices()[0].device_kind if jax.default_backend() == "gpu" else None
+
+
 def _jax_runner(
     f: Callable[[Any, Any], Any], mode: str, a: peers.Array, b: peers.Array
 ) -> tuple[Callable[[], object], float]:
@@ -171,7 +177,8 @@ def _torch_runner(
     torch = importlib.import_module("torch")
     # NumPy knows no bfloat16, of which float32 holds every number.
     dtype = getattr(torch, a.dtype.name)
-    x, y = (torch.from_numpy(x.astype(np.float32)).to(dtype) for x in (a, b))
+    place = "cuda" if gpu() and torch.cuda.is_available() else "cpu"
+    x, y = (torch.from_numpy(x.astype(np.float32)).to(place, dtype) for x in (a, b))
     if mode == "value":
 
         def run() -> object:
@@ -183,7 +190,13 @@ def _torch_runner(
         def run() -> object:
             return torch.autograd.grad(f(x, y).mean(), y)
 
-    return run, None
+    def finished() -> object:
+        found = run()
+        if place == "cuda":
+            torch.cuda.synchronize()
+        return found
+
+    return finished, None
 
 
 def _installed(package: str) -> bool:
@@ -260,6 +273,7 @@ def machine(quick: bool) -> dict[str, float]:
 
     probes = {
         "gigabytes_read_per_second": (lambda x: jnp.max(x, axis=0), x.nbytes),
+        "gigabytes_copied_per_second": (lambda x: x + 1, 2 * x.nbytes),
         "exponentials_per_nanosecond": (exponentials, chain * x.size),
     }
     return {
@@ -298,11 +312,12 @@ def import_cost(runs: int) -> dict[str, Any]:
 def measure(quick: bool = False) -> dict[str, Any]:
     """Everything that the table shows, as JSON holds it."""
     turns = QUICK_TURNS if quick else TURNS
+    shapes = QUICK if quick else ON_GPU if gpu() else SHAPES
     races = [
         cell
         for name in CONTESTANTS
         for mode in MODES
-        for shape in (QUICK if quick else SHAPES)
+        for shape in shapes
         for dtype in DTYPES
         for cell in _race(name, mode, shape, dtype, turns)
     ]
@@ -316,6 +331,7 @@ def measure(quick: bool = False) -> dict[str, Any]:
     packages = {call: package for rows in CONTESTANTS.values() for call, package, _ in rows}
     return report.header("speed", quick) | {
         "turns": turns,
+        "gpu": gpu(),
         "bounds": machine(quick),
         "races": races,
         "distances": distances,
@@ -327,6 +343,12 @@ def measure(quick: bool = False) -> dict[str, Any]:
 def _range(spread: dict[str, float]) -> str:
     median, low, high = (report.number(spread[key]) for key in ("median", "low", "high"))
     return f"{median} ({low}–{high})"
+
+
+def _copied(bounds: dict[str, float]) -> str:
+    """The bandwidth of a copy, both ways, of results that have it."""
+    found = bounds.get("gigabytes_copied_per_second")
+    return "" if found is None else f", copies {report.number(found)} (both ways)"
 
 
 def _bound(cell: dict[str, Any], bounds: dict[str, float]) -> float:
@@ -376,13 +398,13 @@ def table(result: dict[str, Any]) -> str:
         [
             "# Speed",
             report.circumstances(result),
-            "Logits on the CPU, gradient by q's logits. Median (quartiles) of "
-            f"{result['turns']} turns in which the contestants alternate, each called twice and "
-            "timed the second time; the ratio is taken within each turn, above 1 is slower than "
-            "jaxdiv. torch runs eagerly. The cores may be shared with other work: trust ratios "
-            "before milliseconds, and a wide spread little. "
+            f"Logits on {result.get('gpu') or 'the CPU'}, gradient by q's logits. "
+            f"Median (quartiles) of {result['turns']} turns in which the contestants alternate, "
+            "each called twice and timed the second time; the ratio is taken within each turn, "
+            "above 1 is slower than jaxdiv. torch runs eagerly. The cores may be shared with other "
+            "work: trust ratios before milliseconds, and a wide spread little. "
             "GB/s counts both inputs once, and the gradient; the machine reads "
-            f"{report.number(bounds['gigabytes_read_per_second'])} GB/s and takes "
+            f"{report.number(bounds['gigabytes_read_per_second'])} GB/s{_copied(bounds)} and takes "
             f"{report.number(bounds['exponentials_per_nanosecond'])} of XLA's exponentials a "
             "nanosecond, of which a formula needs two an outcome. The bound is the larger of these "
             "two times: whoever finds exponentials faster may be below it. Peers compute bfloat16 "

@@ -50,6 +50,14 @@ def test_ours_keeps_the_promise(result):
     assert found["hessian_probs"]["negative"] == 0
 
 
+def test_the_device_is_named():
+    stored = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
+    assert "Logits on the CPU" in speed.table(stored)
+    bounds = stored["bounds"] | {"gigabytes_copied_per_second": 2500.0}
+    found = speed.table(stored | {"gpu": "NVIDIA H100", "bounds": bounds})
+    assert "Logits on NVIDIA H100" in found and "copies 2500" in found
+
+
 def test_what_is_not_installed_is_said(result):
     absent = result | {"calls": [*NAMES, "absent"], "not_installed": ["absent"]}
     assert "| absent | not installed |" in accuracy.readme_block(absent)
