@@ -61,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.output or not options.quick:
         folder = options.output or RESULTS
         # A GPU's beside a CPU's, by the name of the device.
-        device = "-".join(["", *(result.get("gpu") or "").lower().split()]).rstrip("-")
-        name = options.command + device
+        name = "-".join([options.command, *(result.get("gpu") or "").lower().split()])
         report.write(folder, name, result, table)
         if hasattr(chosen, "draw"):
             chosen.draw(result, folder / f"{name}.png")

@@ -89,10 +89,10 @@ def scaled_exp(x: Array, shift: Array | float = 0.0) -> Array:
 
 
 def weight(x: Array, shift: Array) -> Array:
-    """exp(x) 2^-shift, 0 below 2^-123, and 2^126 at most; 0.9 ulp, for whole shifts below 2^17.
+    """exp(x) 2^-shift, 0 below 2^-123, and 2^126 or so at most; 1.2 ulp, for whole shifts.
 
-    In fewer operations than `scaled_exp`: the bits of an exponent are added to, and what is too
-    small, of which they make anything, is taken out.
+    Of less than 2^17. In fewer operations than `scaled_exp`, which multiplies by a power of 2: here
+    its exponent is added to the bits, which serves normal numbers only; smaller ones are 0.
     """
     least, most = (shift - 123.5) * _LOG2, (shift + 125.4) * _LOG2
     some = jnp.where(x > most, most, x)

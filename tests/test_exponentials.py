@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxdiv import _exponentials as exponentials
 from jaxdiv import _numerics as num
 from jaxdiv.rows.pair import Side, pair_of
 
@@ -29,6 +30,19 @@ def test_error(name):
     want = reference(np.asarray(POINTS, np.float64))
     ulp = np.spacing(np.abs(want).astype(np.float32))
     assert np.max(np.abs(found - want) / ulp) <= promise
+
+
+@pytest.mark.parametrize("shift", [-30.0, 0.0, 100.0])
+def test_weights(shift):
+    """Operation by operation, which compilers that simplify x + c - c don't evaluate."""
+    x = POINTS[::7] + np.float32(shift * np.log(2))
+    found = np.asarray(exponentials.weight(jnp.asarray(x), jnp.float32(shift)), np.float64)
+    want = np.exp(np.asarray(x, np.float64)) * 2.0**-shift
+    told = (want > 2.0**-122) & (want < 2.0**125)
+    assert np.max((np.abs(found - want) / np.spacing(np.float32(want)))[told]) <= 1.2
+    beyond = jnp.asarray([-np.inf, -1e30, np.inf, 1e30], jnp.float32)
+    ends = np.asarray(exponentials.weight(beyond, jnp.float32(shift)))
+    assert (ends[:2] == 0).all() and (ends[2:] >= 2.0**125).all()
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

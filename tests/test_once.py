@@ -14,11 +14,9 @@ from conftest import every
 from jaxdiv._divergence import Reverse, Separable, declare
 from jaxdiv.rows import llvm_cpu
 from jaxdiv.rows.once import REACH, Once
-from jaxdiv.rows.pair import Side
-from jaxdiv.rows.renyi import RENYI
-from jaxdiv.rows.rule import SUM
 from oracles import from_logits, ulp_error
 from test_accuracy import oracle
+from test_close import operands
 
 pytestmark = pytest.mark.core
 has_code = pytest.mark.skipif(
@@ -124,14 +122,6 @@ def test_values_and_slopes(name):
             for slope, want in zip(slopes, exact_slopes(name, p[0], q[0]), strict=True):
                 error = np.linalg.norm(np.asarray(slope[0], np.float64) - want)
                 assert error <= 2e-6 * np.linalg.norm(want), (scale, offset)
-
-
-def operands(name, p, q):
-    divergence = jax.tree.map(jnp.float32, jd.CATALOGUE[name].divergence.specialise())
-    sides = (Side(jnp.asarray(x), chart="logits") for x in (p, q))
-    if name.startswith("renyi"):
-        return RENYI, (divergence.alpha, *sides)
-    return SUM, (divergence, *sides)
 
 
 def stand(name, p, q, moving=(False, False)):

@@ -22,7 +22,7 @@ from .. import _numerics as num
 from . import blocked, elementwise, lean, lean_renyi, lean_sum, reference
 from .blocked import AGAIN, as_rows, repaired
 from .form import SIDES
-from .normalised import Normalised, Scale, likeliest
+from .normalised import Normalised, Scale, in_range, likeliest
 from .once import OF_SLOPES, Once, once_of
 from .renyi import RENYI
 from .statistic import Moving, Operands, Statistic, sides_of, widened
@@ -283,9 +283,9 @@ def _wanted(statistic: Statistic, parameters: Any) -> dict[str, Any]:
         found, fine = [], jnp.bool_(True)
         for side in SIDES:
             shift, total = numbers[f"shift_{side}"], numbers[f"total_{side}"]
-            this = Scale(shift, total, shift, shift)
-            fine &= this.fine()
-            log = num.log_pair(jnp.where(this.fine(), total, 1))
+            this = in_range(total)
+            fine &= this
+            log = num.log_pair(jnp.where(this, total, 1))
             found += num.add_pairs(exponentials.log_of_power(shift), log)
         return [*found, fine]
 

@@ -34,7 +34,12 @@ LANES = 2048
 
 _LEAST, _MOST = 2.0**-40, 2.0**80  # of sums of exponentials
 _HUGE = 1e30
-_LARGEST = float(jnp.finfo(jnp.float32).max)
+LARGEST = float(jnp.finfo(jnp.float32).max)
+
+
+def in_range(total: Array) -> Array:
+    """Whether a sum of exponentials is far from overflow, and what underflows no part of it."""
+    return (total > _LEAST) & (total < _MOST)
 
 
 class Scale(NamedTuple):
@@ -52,7 +57,7 @@ class Scale(NamedTuple):
 
     def fine(self) -> Array:
         """Whether the sum is a number far from overflow, and what underflows no part of it."""
-        return (self.sum > _LEAST) & (self.sum < _MOST)
+        return in_range(self.sum)
 
 
 class Normalised(NamedTuple):
@@ -155,7 +160,7 @@ def kept(x: Array) -> Array:
 
 def _weights(values: Array, base: Array) -> Array:
     # The difference isn't rounded, so that a base costs no digits.
-    high, low = two_diff(jnp.maximum(values, -_LARGEST), base)
+    high, low = two_diff(jnp.maximum(values, -LARGEST), base)
     return num.exp(high) * (1 + low)
 
 

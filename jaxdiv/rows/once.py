@@ -30,7 +30,7 @@ from jax import Array
 from .. import _exponentials as exponentials
 from .. import _numerics as num
 from .._divergence import Scalar, Separable, told
-from .normalised import Scale, two_diff
+from .normalised import LARGEST, in_range, two_diff
 
 REACH = 2.0  # of |d|, and of |b d|
 _TERMS = 10  # of the series, relative to which they are right to half an ulp there
@@ -38,9 +38,7 @@ _FURTHER = 2.25  # of |l|, and of |t|, where there are derivatives
 _MORE = 11
 _LITTLE = 0.25  # the part of a value that may be taken off, with the error that it has
 _TINY = 1e-22  # of sums, relative to 2^shift: of which terms that underflow are no part
-_LARGEST = float(jnp.finfo(jnp.float32).max)
 _LEAST = 0.25  # order with derivatives, in which e^-l - e^t cancels
-
 
 _TAYLOR = 24
 _FACTORIALS = np.asarray([math.factorial(k) for k in range(_TAYLOR + 2)], float)
@@ -136,7 +134,7 @@ class Once(NamedTuple):
         """
         total, first, bend, most = (sums[x] for x in ("total", "first", "bend", "most"))
         second = sums.get("second", bend)
-        fine = Scale(total, total, total, total).fine() & (most <= self.reach())
+        fine = in_range(total) & (most <= self.reach())
         per = 1 / jnp.where(fine, total, 1)
         b, whole = self.order - 1, second * per
         excess = (bend - first) * per
@@ -191,13 +189,13 @@ class Once(NamedTuple):
 
 
 def _parts(x: Array, y: Array, shift: Array, guess: Array, guess_low: Array) -> tuple[Array, Array]:
-    """w and d: no less than 0 and a finite number for numbers and -inf.
+    """w and d, which are numbers where x and y are numbers or -inf.
 
-    An outcome that both sides lack is like the others. One that one side lacks is beyond reach, and
+    An outcome that both sides lack has d = 0. One that one side lacks is beyond reach, and
     so is an outcome that differs however little mass it has: (p/q)^b may have much.
     """
     lacking = x == -jnp.inf
-    high, low = two_diff(*(jnp.where(z < -_LARGEST, -_LARGEST, z) for z in (x, y)))
+    high, low = two_diff(*(jnp.where(z < -LARGEST, -LARGEST, z) for z in (x, y)))
     d = (high - jnp.where(lacking, 0, guess)) + (low - guess_low)
     return exponentials.weight(x, shift), d
 
